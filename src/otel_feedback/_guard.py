@@ -1,0 +1,95 @@
+"""The one guard between us and the host: what goes wrong in here is logged once and never raised there.
+
+Under test (``strict()``) it is raised, so that no test passes over a failure of ours.
+"""
+
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger: Final = logging.getLogger("otel_feedback")
+"""The package's one logger. Messages never contain prompts, answers, comments, handles or keys."""
+
+_strict = False
+_warned: set[str] = set()
+_lock = threading.Lock()
+
+
+def warn_once(code: str, message: str, *args: object) -> None:
+    """Log a warning the first time that ``code`` comes in this process.
+
+    Args:
+        code: What the warning is about, such as ``"no-provider"``.
+        message: A ``logging`` format: what is wrong, and which setting or package mends it.
+        args: Its arguments.
+    """
+    with _lock:
+        if code in _warned:
+            return
+        _warned.add(code)
+    logger.warning(message, *args)
+
+
+def failed(where: str, error: BaseException) -> None:
+    """Report a failure of our own: once per place and type, without its message, which may hold user text."""
+    if _strict:
+        raise error
+    warn_once(
+        f"failed:{where}:{type(error).__name__}",
+        "otel-feedback: %s failed with %s; the service goes on without it. Set the log level of 'otel_feedback' to "
+        "DEBUG to see where.",
+        where,
+        type(error).__name__,
+    )
+    logger.debug("otel-feedback: %s failed", where, exc_info=error)
+
+
+def guarded(default: Any = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function that a host calls: on an error of ours it returns ``default``."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        where = function.__qualname__
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                failed(where, error)
+                return cast("R", default)
+
+        return call
+
+    return decorate
+
+
+@contextlib.contextmanager
+def guard(where: str) -> Iterator[None]:
+    """Swallow and report an error of ours in a block; nothing of the host's may run inside."""
+    try:
+        yield
+    except Exception as error:
+        failed(where, error)
+
+
+@contextlib.contextmanager
+def strict() -> Iterator[None]:
+    """Raise what the guard would swallow, and forget which warnings were given: for tests."""
+    global _strict  # noqa: PLW0603 - one switch for the whole process, by design
+    before, _strict = _strict, True
+    _warned.clear()
+    try:
+        yield
+    finally:
+        _strict = before
+
+
+def forget_warnings() -> None:
+    """Let every warning be given again: for tests."""
+    _warned.clear()

@@ -1,0 +1,57 @@
+"""The errors of otel-feedback.
+
+    OtelFeedbackError
+    ├── ConfigurationError          a setting that cannot be used; the message says which and what to do
+    ├── MissingExtraError           a part that is not installed; the message has the pip command
+    ├── PromptError                 a template that cannot be rendered; the message names the variable
+    ├── InvalidHandleError          a handle that is not ours, expired or damaged: one message for all of them
+    ├── InvalidFeedbackError        a feedback that says nothing we understand; ``field`` names the culprit
+    └── DeliveryError               a feedback that could not be made safe; nothing was recorded
+
+Only functions that are called to check something raise them (settings, templates, capture). What runs inside a host's
+request never does: see ``_guard.py``.
+"""
+
+
+class OtelFeedbackError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(OtelFeedbackError):
+    """A setting that cannot be used."""
+
+
+class MissingExtraError(OtelFeedbackError):
+    """An optional part that is not installed."""
+
+    def __init__(self, extra: str, module: str) -> None:
+        super().__init__(f"{module} is not installed. Run: pip install 'otel-feedback[{extra}]'")
+        self.extra = extra
+        self.module = module
+
+
+class PromptError(OtelFeedbackError):
+    """A prompt template that cannot be read or rendered."""
+
+
+class InvalidHandleError(OtelFeedbackError):
+    """A handle that is not accepted; why is not said, since whoever sends it may be probing."""
+
+    def __init__(self) -> None:
+        super().__init__("The handle is not valid, or no longer.")
+
+
+class InvalidFeedbackError(OtelFeedbackError):
+    """A feedback that cannot be understood.
+
+    Attributes:
+        field: Name of the part that is wrong: ``signal``, ``value``, ``reasons``, ``comment``, ``correction``, ``id``, ...
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class DeliveryError(OtelFeedbackError):
+    """A feedback that could not be made safe. Nothing of it was recorded, so that it can be sent again."""
