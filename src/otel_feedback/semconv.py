@@ -230,6 +230,13 @@ CORRECTION: Final = "correction"
 KINDS: Final = (EXPLICIT, IMPLICIT, CORRECTION)
 """Values of ``feedback.kind``."""
 
+HUMAN: Final = "HUMAN"
+CODE: Final = "CODE"
+"""Values of the annotator kind: a person's word, a signal that software derived from what a person did."""
+
+EVALUATOR: Final = "EVALUATOR"
+"""Value of ``openinference.span.kind`` on a carrier."""
+
 SOURCE_CAPTURE: Final = "capture"
 SOURCE_RECORD: Final = "record"
 """Values of ``feedback.source``."""
