@@ -1,0 +1,275 @@
+"""What the attributes of other conventions mean: which role a span plays, and which facts it tells.
+
+One pure table for the three instrumentation families (OpenTelemetry's GenAI conventions, OpenLLMetry,
+OpenInference) and for plain spans of a service's own that use any of these names.
+"""
+
+import enum
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from otel_feedback import semconv
+
+Attributes = Mapping[str, Any]
+
+
+class Role(enum.IntEnum):
+    """What a span does in the making of an answer."""
+
+    OTHER = 0
+    RETRIEVAL = 1
+    EMBEDDING = 2
+    TOOL = 3
+    WORKFLOW = 4
+    AGENT = 5
+    INFERENCE = 6
+
+    @property
+    def answers(self) -> bool:
+        """Whether a span of this role can itself be the interaction, where nothing encloses it."""
+        return self >= Role.WORKFLOW
+
+
+class Fact(str, enum.Enum):
+    """What can be known of an answer."""
+
+    REQUEST_MODEL = "request_model"
+    RESPONSE_MODEL = semconv.FEEDBACK_MODEL
+    PROVIDER = semconv.FEEDBACK_PROVIDER
+    RESPONSE_ID = semconv.FEEDBACK_RESPONSE_ID
+    CONVERSATION = semconv.GEN_AI_CONVERSATION_ID
+    QUERY_TYPE = semconv.FEEDBACK_QUERY_TYPE
+    PROMPT_NAME = semconv.FEEDBACK_PROMPT_NAME
+    PROMPT_VERSION = semconv.FEEDBACK_PROMPT_VERSION
+
+
+_ROLE_ATTRIBUTES: Final[tuple[tuple[str, Mapping[str, Role]], ...]] = (
+    (  # OpenTelemetry GenAI, and OpenLLMetry since it adopted it
+        semconv.GEN_AI_OPERATION_NAME,
+        {
+            "chat": Role.INFERENCE,
+            "text_completion": Role.INFERENCE,
+            "generate_content": Role.INFERENCE,
+            "retrieval": Role.RETRIEVAL,
+            "embeddings": Role.EMBEDDING,
+            "execute_tool": Role.TOOL,
+            "invoke_agent": Role.AGENT,
+            "invoke_workflow": Role.WORKFLOW,
+        },
+    ),
+    (  # OpenInference
+        semconv.OPENINFERENCE_SPAN_KIND,
+        {
+            "LLM": Role.INFERENCE,
+            "RETRIEVER": Role.RETRIEVAL,
+            "RERANKER": Role.RETRIEVAL,
+            "EMBEDDING": Role.EMBEDDING,
+            "TOOL": Role.TOOL,
+            "AGENT": Role.AGENT,
+            "CHAIN": Role.WORKFLOW,
+        },
+    ),
+    (  # OpenLLMetry
+        "traceloop.span.kind",
+        {"workflow": Role.WORKFLOW, "agent": Role.AGENT, "tool": Role.TOOL},
+    ),
+    (  # OpenLLMetry, earlier
+        "llm.request.type",
+        {"chat": Role.INFERENCE, "completion": Role.INFERENCE, "embedding": Role.EMBEDDING},
+    ),
+)
+
+FACT_ATTRIBUTES: Final[Mapping[str, Fact]] = {
+    semconv.GEN_AI_REQUEST_MODEL: Fact.REQUEST_MODEL,
+    semconv.GEN_AI_RESPONSE_MODEL: Fact.RESPONSE_MODEL,
+    semconv.GEN_AI_PROVIDER_NAME: Fact.PROVIDER,
+    semconv.GEN_AI_RESPONSE_ID: Fact.RESPONSE_ID,
+    semconv.GEN_AI_CONVERSATION_ID: Fact.CONVERSATION,
+    semconv.GEN_AI_PROMPT_NAME: Fact.PROMPT_NAME,
+    semconv.GEN_AI_PROMPT_VERSION: Fact.PROMPT_VERSION,
+    # GenAI conventions before 1.37, still sent by OpenLLMetry
+    "gen_ai.system": Fact.PROVIDER,
+    # OpenInference
+    "llm.model_name": Fact.RESPONSE_MODEL,
+    "llm.provider": Fact.PROVIDER,
+    "session.id": Fact.CONVERSATION,
+    "llm.prompt_template.version": Fact.PROMPT_VERSION,
+    # OpenLLMetry
+    "traceloop.association.properties.session_id": Fact.CONVERSATION,
+    "traceloop.prompt.key": Fact.PROMPT_NAME,
+    "traceloop.prompt.version": Fact.PROMPT_VERSION,
+    # A service's own span may say our facts by their names
+    semconv.FEEDBACK_QUERY_TYPE: Fact.QUERY_TYPE,
+    semconv.FEEDBACK_PROMPT_NAME: Fact.PROMPT_NAME,
+    semconv.FEEDBACK_PROMPT_VERSION: Fact.PROMPT_VERSION,
+    semconv.FEEDBACK_MODEL: Fact.RESPONSE_MODEL,
+}
+"""Attribute to the fact that it tells, in whichever convention."""
+
+_OPENINFERENCE_DOCUMENT: Final = "retrieval.documents."
+_TEXT_KEYS: Final = ("content", "text", "page_content")
+MAX_DOCUMENTS: Final = 50
+"""Documents kept of one answer."""
+
+
+def role_of(attributes: Attributes) -> Role:
+    """Say what a span does, by the first convention that it follows.
+
+    Unknown values are ``Role.OTHER``: a new operation of a convention must not make interactions by surprise.
+    """
+    for name, roles in _ROLE_ATTRIBUTES:
+        value = attributes.get(name)
+        if value is not None:
+            return roles.get(value, Role.OTHER) if isinstance(value, str) else Role.OTHER
+    return Role.OTHER
+
+
+def names_a_role(attributes: Attributes | None) -> bool:
+    """Say whether a span that is about to start follows one of the conventions at all (for the sampler)."""
+    return attributes is not None and any(name in attributes for name, _ in _ROLE_ATTRIBUTES)
+
+
+def facts_of(attributes: Attributes) -> dict[Fact, str]:
+    """Gather the facts that a span's attributes tell; empty and non-string values tell nothing."""
+    facts: dict[Fact, str] = {}
+    for name, value in attributes.items():
+        fact = FACT_ATTRIBUTES.get(name)
+        if fact is not None and isinstance(value, str) and value:
+            facts[fact] = value
+    return facts
+
+
+def documents_of(attributes: Attributes) -> list[dict[str, Any]]:
+    """Gather retrieved documents as ``{"id", "score", ...}``, from a JSON string, a sequence or OpenInference's keys.
+
+    What can't be read is left out: it is somebody else's attribute and tells nothing.
+    """
+    value = attributes.get(semconv.GEN_AI_RETRIEVAL_DOCUMENTS)
+    if value is None:
+        value = attributes.get(semconv.FEEDBACK_DOCUMENTS)
+    if value is None:
+        return _openinference_documents(attributes)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return []
+    return normal_documents(value) if isinstance(value, (list, tuple)) else []
+
+
+def normal_documents(documents: Any) -> list[dict[str, Any]]:
+    """Bring documents as people give them (mappings, ids, ``(id, score)`` pairs) into one form.
+
+    Returns:
+        At most ``MAX_DOCUMENTS`` dictionaries, each with ``id``; ``score`` where it is a number, and the text under
+        ``content`` where there is one. Entries without an id are left out.
+    """
+    found = []
+    for document in documents:
+        entry = _normal_document(document)
+        if entry is not None:
+            found.append(entry)
+            if len(found) == MAX_DOCUMENTS:
+                break
+    return found
+
+
+def _normal_document(document: Any) -> dict[str, Any] | None:
+    if isinstance(document, str):
+        return {"id": document}
+    if isinstance(document, (tuple, list)) and len(document) == 2:  # noqa: PLR2004 - a pair
+        document = {"id": document[0], "score": document[1]}
+    if not isinstance(document, Mapping):
+        return None
+    identifier = document.get("id")
+    if identifier is None:
+        identifier = document.get("document.id")
+    if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
+        return None
+    entry: dict[str, Any] = {"id": str(identifier)}
+    score = document.get("score")
+    # NaN and infinities have no JSON: such a score is none.
+    if isinstance(score, (int, float)) and not isinstance(score, bool) and abs(score) < float("inf"):
+        entry["score"] = score
+    for key in _TEXT_KEYS:
+        text = document.get(key)
+        if isinstance(text, str):
+            entry["content"] = text
+            break
+    return entry
+
+
+def _openinference_documents(attributes: Attributes) -> list[dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for name, value in attributes.items():
+        if not name.startswith(_OPENINFERENCE_DOCUMENT):
+            continue
+        index, _, field = name[len(_OPENINFERENCE_DOCUMENT) :].partition(".document.")
+        if index.isdecimal() and field in ("id", "score", "content"):
+            found.setdefault(int(index), {})[field] = value
+    return normal_documents(found[index] for index in sorted(found))
+
+
+def system_of(attributes: Attributes) -> str | None:
+    """Find the text of the system instruction where an instrumentation recorded it, in any dialect."""
+    for name, read in _SYSTEM_ATTRIBUTES:
+        value = attributes.get(name)
+        if isinstance(value, str) and value:
+            text = read(value, attributes)
+            if text:
+                return text
+    return None
+
+
+def _from_parts(value: str, _: Attributes) -> str | None:
+    return _text_of_json(value)
+
+
+def _from_first_message(role: str) -> Callable[[str, Attributes], str | None]:
+    def read(value: str, attributes: Attributes) -> str | None:
+        return value if attributes.get(role) in ("system", "developer") else None
+
+    return read
+
+
+def _from_messages(value: str, _: Attributes) -> str | None:
+    try:
+        messages = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict) and message.get("role") in ("system", "developer"):
+            return text_of(message.get("parts", message.get("content")))
+    return None
+
+
+def _text_of_json(value: str) -> str | None:
+    try:
+        return text_of(json.loads(value))
+    except (ValueError, RecursionError):
+        return value
+
+
+def text_of(content: Any) -> str | None:
+    """Join the texts of a message's content: a string, or a list of parts with ``text`` or ``content``."""
+    if isinstance(content, str):
+        return content or None
+    if not isinstance(content, (list, tuple)):
+        return None
+    texts = []
+    for part in content:
+        text = part if isinstance(part, str) else None
+        if isinstance(part, Mapping):
+            text = part.get("text", part.get("content"))
+        if isinstance(text, str):
+            texts.append(text)
+    return "\n".join(texts) or None
+
+
+_SYSTEM_ATTRIBUTES: Final[tuple[tuple[str, Callable[[str, Attributes], str | None]], ...]] = (
+    (semconv.GEN_AI_SYSTEM_INSTRUCTIONS, _from_parts),
+    (semconv.GEN_AI_INPUT_MESSAGES, _from_messages),
+    ("gen_ai.prompt.0.content", _from_first_message("gen_ai.prompt.0.role")),
+    ("llm.input_messages.0.message.content", _from_first_message("llm.input_messages.0.message.role")),
+)

@@ -1,0 +1,218 @@
+"""The span processor that finds interactions among a service's spans and gathers their facts, and the sampler that
+lets it see the requests which the service's own sampler drops.
+
+Which span is the interaction: the one that ``interaction()`` opened; else the HTTP server span, once an inference
+starts below it; else the outermost workflow, agent or inference span.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+
+from otel_feedback import _dialects, _facts, _guard, _limits, _prompts, semconv
+from otel_feedback._dialects import Fact, Role
+from otel_feedback._facts import Call, FactSheet, Kind, Node, PromptStamp, ledger
+
+_HTTP_METHODS: Final = ("http.request.method", "http.method")
+_HTTP_ROUTE: Final = "http.route"
+
+
+class FeedbackSpanProcessor(SpanProcessor):
+    """Follow spans from their start to their end, mark interactions and put the facts on them.
+
+    Nothing is exported here: the spans stay the service's own, and its exporters send them. Memory is bounded by
+    ``Settings.live_spans`` and ``Settings.finished_interactions``; spans that never end are forgotten, oldest first.
+    """
+
+    @_guard.guarded()
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Find the sheet that a new span belongs to; open one where there is none."""
+        scope = span.instrumentation_scope
+        if scope is not None and scope.name == semconv.SCOPE:
+            return  # interaction() keeps its own sheet
+        context = span.get_span_context()
+        if context is None:
+            return
+        attributes = _limits.raw_attributes(span)
+        role = _dialects.role_of(attributes)
+        sheet = _enclosing(span, parent_context)
+        if sheet is None or (span.kind is SpanKind.SERVER and sheet.kind is Kind.ROOT):
+            sheet = _open(span, context, role, attributes)
+        elif role.answers and sheet.kind is Kind.ROOT:
+            outer, sheet = sheet, _open(span, context, role, attributes)
+            sheet.inherit(outer)
+        call = _begin(sheet, span, attributes) if role is Role.INFERENCE else None
+        if role is Role.AGENT:
+            sheet.began = sheet.began or sheet.kind is Kind.BARE
+        ledger.put(_facts.key_of(context), Node(sheet, role, call))
+
+    @_guard.guarded()
+    def on_end(self, span: ReadableSpan) -> None:
+        """Learn what a span's attributes tell by now; close the sheet whose span it is."""
+        context = span.get_span_context()
+        if context is None:
+            return
+        key = _facts.key_of(context)
+        node = ledger.end(key)
+        if node is None:
+            return
+        sheet = node.sheet
+        attributes = _limits.raw_attributes(span)
+        if sheet.open and _learn(node, attributes):
+            sheet.write()
+        if sheet.context.span_id == context.span_id:
+            ledger.close(sheet)
+
+    def shutdown(self) -> None:
+        """Nothing to flush: the exporters are the service's."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
+        """Nothing to flush: the exporters are the service's."""
+        return True
+
+
+def _enclosing(span: Span, parent_context: Context | None) -> FactSheet | None:
+    parent = span.parent
+    if parent is not None and not parent.is_remote:
+        node = ledger.node(_facts.key_of(parent))
+        if node is not None:
+            return node.sheet
+    return _facts.sheet_in(parent_context)
+
+
+def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mapping[str, Any]) -> FactSheet:
+    if span.kind is SpanKind.SERVER and any(name in attributes for name in _HTTP_METHODS):
+        kind = Kind.REQUEST
+    elif role.answers:
+        kind = Kind.BARE
+    else:
+        kind = Kind.ROOT
+    sheet = FactSheet(kind, context, span)
+    sheet.service = _facts.service_of(span)
+    if kind is Kind.REQUEST:
+        sheet.route = lambda: _route_of(span)
+    elif kind is Kind.BARE:
+        sheet.route = span.name
+        sheet.prompt = _facts.take_loose_prompt()
+    return sheet
+
+
+def _route_of(span: Span) -> str:
+    """Return a request's route; by its span's name where the framework doesn't tell the route in time."""
+    route = _limits.raw_attributes(span).get(_HTTP_ROUTE)
+    if isinstance(route, str) and route:
+        return route
+    return span.name
+
+
+def _begin(sheet: FactSheet, span: Span, attributes: Mapping[str, Any]) -> Call:
+    """Note that a model is being called: now this sheet's span is an interaction."""
+    call = Call(None, _dialects.facts_of(attributes))
+    call.prompt = _prompt_of(sheet, call.facts, attributes)
+    sheet.answer = call
+    sheet.began = True
+    _learn_general(sheet, call.facts)
+    sheet.write()
+    _name_prompt(span, call.prompt, attributes)
+    return call
+
+
+def _prompt_of(sheet: FactSheet, told: Mapping[Fact, str], attributes: Mapping[str, Any]) -> PromptStamp:
+    """Say which template an inference used: told by its span, declared in code, or read from the call's arguments."""
+    if Fact.PROMPT_NAME in told:
+        return PromptStamp(told[Fact.PROMPT_NAME], told.get(Fact.PROMPT_VERSION, semconv.UNKNOWN))
+    if sheet.prompt is not None:
+        return sheet.prompt
+    note = _facts.current_call() or _facts.CallNote()
+    own = note.fingerprint
+    if own is None:
+        system = _dialects.system_of(attributes)
+        own = _prompts.fingerprint(system) if system else None
+    return PromptStamp(note.name or sheet.name_of_prompt(), note.version or own or semconv.UNKNOWN, own)
+
+
+def _name_prompt(span: trace.Span, stamp: PromptStamp, attributes: Mapping[str, Any]) -> None:
+    """Complete an inference span by the published names of its prompt."""
+    added: dict[str, Any] = {}
+    if semconv.GEN_AI_PROMPT_NAME not in attributes:
+        added[semconv.GEN_AI_PROMPT_NAME] = stamp.name
+    if semconv.GEN_AI_PROMPT_VERSION not in attributes:
+        added[semconv.GEN_AI_PROMPT_VERSION] = stamp.version
+    for name, value in stamp.variables.items():
+        added[semconv.GEN_AI_PROMPT_VARIABLE + name] = value
+    _limits.set_within_limits(span, added)
+
+
+def _learn(node: Node, attributes: Mapping[str, Any]) -> bool:
+    """Take over what a span that ends has told; returns whether there was anything new."""
+    sheet, role, call = node
+    if role is Role.OTHER:
+        role = _dialects.role_of(attributes)  # some say what they are only after their start
+    told = _dialects.facts_of(attributes)
+    learnt = _learn_general(sheet, told)
+    if call is not None:
+        call.facts.update(told)
+        learnt = _complete_prompt(call, attributes) or learnt or call is sheet.answer
+    if role in (Role.RETRIEVAL, Role.OTHER):
+        documents = _dialects.documents_of(attributes)
+        if documents:
+            sheet.add_documents(documents)
+            learnt = True
+    return learnt
+
+
+def _learn_general(sheet: FactSheet, told: Mapping[Fact, str]) -> bool:
+    found = {fact: told[fact] for fact in (Fact.CONVERSATION, Fact.QUERY_TYPE) if fact in told}
+    if not found:
+        return False
+    sheet.general.update(found)
+    return True
+
+
+def _complete_prompt(call: Call, attributes: Mapping[str, Any]) -> bool:
+    """Take the system instruction's fingerprint from a span that shows it only at its end."""
+    stamp = call.prompt
+    if stamp is None or stamp.version != semconv.UNKNOWN:
+        return False
+    system = _dialects.system_of(attributes)
+    if not system:
+        return False
+    own = _prompts.fingerprint(system)
+    call.prompt = stamp._replace(version=own, fingerprint=own)
+    return True
+
+
+class KeepForFeedback(Sampler):
+    """Record what another sampler drops, for ourselves only, so that an unsampled answer can be voted on too.
+
+    Server spans and GenAI spans that it drops are recorded without the sampled flag: no exporter sends them.
+    """
+
+    def __init__(self, inner: Sampler) -> None:
+        self.inner = inner
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """Decide as the inner sampler does; raise a drop of a span that we need to ``RECORD_ONLY``."""
+        result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+        if result.decision is Decision.DROP and (kind is SpanKind.SERVER or _dialects.names_a_role(attributes)):
+            return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
+        return result
+
+    def get_description(self) -> str:
+        """Name the inner sampler, as the SDK asks."""
+        return f"KeepForFeedback{{{self.inner.get_description()}}}"

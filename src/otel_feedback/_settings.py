@@ -1,0 +1,218 @@
+"""Every setting in one frozen object, read once at the edge: argument, then environment, then default.
+
+``docs/settings.md`` is the table of these fields for users; a test holds it against them.
+"""
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from otel_feedback.exceptions import ConfigurationError
+
+HandleFacts = Literal["plain", "none", "sealed"]
+"""How a handle carries its facts: readable by its holder, not at all, or encrypted."""
+
+LONGEST_TTL: Final = 10 * 365 * 86_400
+"""Seconds. A handle that lives longer is refused when it comes back, so none is made."""
+
+_DIGITS: Final = re.compile(r"[0-9]{1,12}")
+_SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
+_SPAN_CONTENT: Final = ("span_only", "span_and_event")
+_SYSTEM_STATE: Final = Path("/var/lib/otel-feedback")
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value.strip()
+
+
+def _path(value: object) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError
+    return Path(os.path.expanduser(value))  # noqa: PTH111 - Path's raises where there is no home folder
+
+
+def _state_dir(value: object) -> Path:
+    path = _path(value)
+    if path is None:
+        raise ValueError
+    # A user without a home folder (a container's arbitrary id) keeps its state where the system's services do.
+    return _SYSTEM_STATE if path.parts[:1] == ("~",) else path
+
+
+def _whole(least: int, most: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _number(least: float, most: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError  # noqa: TRY004 - the caller makes one ConfigurationError of all
+        number = float(value)
+        if not math.isfinite(number) or not least <= number <= most:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, str):
+        return _SWITCH[value.strip().lower()]
+    if not isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - the caller makes one ConfigurationError of all
+    return value
+
+
+def _foreign_switch(*on: str) -> Callable[[object], bool]:
+    """For variables of others: what we don't know is their business, and off for us."""
+
+    def parse(value: object) -> bool:
+        return value.strip().lower() in on if isinstance(value, str) else _switch(value)
+
+    return parse
+
+
+def _facts(value: object) -> HandleFacts:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word not in ("plain", "none", "sealed"):
+        raise ValueError
+    return cast("HandleFacts", word)
+
+
+def _setting(
+    variable: str, default: Any, parse: Callable[[object], Any], expects: str, *, secret: bool = False
+) -> Any:
+    return dataclasses.field(
+        default=default,
+        repr=not secret,
+        metadata={"variable": variable, "parse": parse, "expects": expects},
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set. Each field names its environment variable and is checked however it was given.
+
+    Raises:
+        ConfigurationError: A value cannot be used. The message names variable and argument and says what is
+            expected; it never repeats the value, which may be a key.
+    """
+
+    handle_keys: str | None = _setting(
+        "OTEL_FEEDBACK_HANDLE_KEYS", None, _text, "keys as kid:algorithm:base64url, comma separated", secret=True
+    )
+    """Keys of the handles, ``kid:algorithm:base64url``, comma separated; the first signs. See ``docs/handle.md``."""
+
+    handle_keys_file: Path | None = _setting(
+        "OTEL_FEEDBACK_HANDLE_KEYS_FILE", None, _path, "the path of a file with one kid:algorithm:base64url a line"
+    )
+    """The same, one a line, in a file; read where ``handle_keys`` is not set."""
+
+    state_dir: Path = _setting(
+        "OTEL_FEEDBACK_STATE_DIR", Path("~/.local/state/otel-feedback"), _state_dir, "the path of a folder"
+    )
+    """Folder for what outlives a process; ``$XDG_STATE_HOME/otel-feedback`` where that variable is set."""
+
+    handle_ttl: int = _setting(
+        "OTEL_FEEDBACK_HANDLE_TTL",
+        30 * 86_400,
+        _whole(60, LONGEST_TTL),
+        f"a whole number of seconds from 60 to {LONGEST_TTL}",
+    )
+    """Seconds for which a handle can be used."""
+
+    handle_facts: HandleFacts = _setting(
+        "OTEL_FEEDBACK_HANDLE_FACTS", "plain", _facts, "one of plain, none, sealed"
+    )
+    """How handles carry facts; ``sealed`` needs the extra ``[crypto]``."""
+
+    pseudonym_keys: str | None = _setting(
+        "OTEL_FEEDBACK_PSEUDONYM_KEYS", None, _text, "keys as id:base64url, comma separated", secret=True
+    )
+    """Keys of ``user.hash``, ``id:base64url``, comma separated; the first is used. Without one there is no hash."""
+
+    capture_content: bool = _setting(
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        False,
+        _foreign_switch(*_SPAN_CONTENT),
+        "span_only or span_and_event to capture content, or True or False as an argument",
+    )
+    """Whether prompts, answers and documents' texts are recorded: the switch of the GenAI instrumentations."""
+
+    capture_text: bool = _setting("OTEL_FEEDBACK_CAPTURE_TEXT", False, _switch, "true or false")
+    """Whether comments and corrected texts are recorded."""
+
+    same_trace_seconds: float = _setting(
+        "OTEL_FEEDBACK_SAME_TRACE_SECONDS", 60.0, _number(0, 86_400), "a number of seconds from 0 to 86400"
+    )
+    """Age in seconds up to which feedback joins the trace of its interaction; 0 = never."""
+
+    stream_wait_ms: float = _setting(
+        "OTEL_FEEDBACK_STREAM_WAIT_MS", 100.0, _number(0, 10_000), "a number of milliseconds from 0 to 10000"
+    )
+    """Milliseconds for which a streamed response's header may wait for the first chunk; 0 = never."""
+
+    live_spans: int = _setting(
+        "OTEL_FEEDBACK_LIVE_SPANS", 50_000, _whole(1, 10_000_000), "a whole number from 1 to 10000000"
+    )
+    """Bound of the table of spans that have not ended."""
+
+    finished_interactions: int = _setting(
+        "OTEL_FEEDBACK_FINISHED_INTERACTIONS", 10_000, _whole(1, 10_000_000), "a whole number from 1 to 10000000"
+    )
+    """Bound of the table of interactions that ended and may still be voted on in this process."""
+
+    disabled: bool = _setting(
+        "OTEL_SDK_DISABLED", False, _foreign_switch("true"), "true to switch off, or True or False as an argument"
+    )
+    """Whether OpenTelemetry, and otel-feedback with it, is switched off."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            try:
+                value = field.metadata["parse"](getattr(self, field.name))
+            except (ValueError, TypeError, KeyError):
+                raise ConfigurationError(
+                    f"{field.metadata['variable']} (argument {field.name}) must be {field.metadata['expects']}."
+                ) from None
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **arguments: Any) -> "Settings":
+        """Read the settings: arguments that are not None, then the environment, then the defaults.
+
+        Args:
+            environ: The environment; an empty value counts as not set.
+            arguments: Fields by name.
+
+        Raises:
+            ConfigurationError: A value cannot be used, or there is no such field.
+        """
+        known = {field.name: field.metadata["variable"] for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(arguments) - set(known)):
+            raise ConfigurationError(f"There is no setting {', '.join(unknown)}. There are: {', '.join(known)}.")
+        values: dict[str, Any] = {
+            name: environ[variable] for name, variable in known.items() if environ.get(variable, "").strip()
+        }
+        state_home = environ.get("XDG_STATE_HOME", "")
+        if "state_dir" not in values and Path(state_home).is_absolute():
+            values["state_dir"] = Path(state_home) / "otel-feedback"
+        values.update((name, value) for name, value in arguments.items() if value is not None)
+        return cls(**values)
