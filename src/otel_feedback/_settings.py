@@ -3,13 +3,13 @@
 ``docs/settings.md`` is the table of these fields for users; a test holds it against them.
 """
 
-import dataclasses
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from otel_feedback.exceptions import ConfigurationError
 
@@ -19,9 +19,11 @@ HandleFacts = Literal["plain", "none", "sealed"]
 LONGEST_TTL: Final = 10 * 365 * 86_400
 """Seconds. A handle that lives longer is refused when it comes back, so none is made."""
 
+MOST_ROWS: Final = 10_000_000
+"""Largest bound of a table in memory."""
+
 _DIGITS: Final = re.compile(r"[0-9]{1,12}")
 _SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
-_SPAN_CONTENT: Final = ("span_only", "span_and_event")
 _SYSTEM_STATE: Final = Path("/var/lib/otel-feedback")
 
 
@@ -45,7 +47,7 @@ def _state_dir(value: object) -> Path:
     path = _path(value)
     if path is None:
         raise ValueError
-    # A user without a home folder (a container's arbitrary id) keeps its state where the system's services do.
+    # A user without a home folder (a container's arbitrary id) keeps its state where system services do.
     return _SYSTEM_STATE if path.parts[:1] == ("~",) else path
 
 
@@ -93,20 +95,15 @@ def _facts(value: object) -> HandleFacts:
     word = value.strip().lower() if isinstance(value, str) else value
     if word not in ("plain", "none", "sealed"):
         raise ValueError
-    return cast("HandleFacts", word)
+    return word
 
 
-def _setting(
-    variable: str, default: Any, parse: Callable[[object], Any], expects: str, *, secret: bool = False
-) -> Any:
-    return dataclasses.field(
-        default=default,
-        repr=not secret,
-        metadata={"variable": variable, "parse": parse, "expects": expects},
-    )
+def _read(variable: str, parse: Callable[[object], Any], expects: str) -> dict[str, Any]:
+    """The metadata of a field: where its value comes from, and what it must be."""
+    return {"variable": variable, "parse": parse, "expects": expects}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What can be set. Each field names its environment variable and is checked however it was given.
 
@@ -115,84 +112,109 @@ class Settings:
             expected; it never repeats the value, which may be a key.
     """
 
-    handle_keys: str | None = _setting(
-        "OTEL_FEEDBACK_HANDLE_KEYS", None, _text, "keys as kid:algorithm:base64url, comma separated", secret=True
+    handle_keys: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_read("OTEL_FEEDBACK_HANDLE_KEYS", _text, "kid:algorithm:base64url, comma separated"),
     )
-    """Keys of the handles, ``kid:algorithm:base64url``, comma separated; the first signs. See ``docs/handle.md``."""
+    """Keys of the handles, comma separated; the first signs. ``docs/handle.md`` has the format."""
 
-    handle_keys_file: Path | None = _setting(
-        "OTEL_FEEDBACK_HANDLE_KEYS_FILE", None, _path, "the path of a file with one kid:algorithm:base64url a line"
+    handle_keys_file: Path | None = field(
+        default=None,
+        metadata=_read("OTEL_FEEDBACK_HANDLE_KEYS_FILE", _path, "the path of a file with one key a line"),
     )
     """The same, one a line, in a file; read where ``handle_keys`` is not set."""
 
-    state_dir: Path = _setting(
-        "OTEL_FEEDBACK_STATE_DIR", Path("~/.local/state/otel-feedback"), _state_dir, "the path of a folder"
+    state_dir: Path = field(
+        default=Path("~/.local/state/otel-feedback"),
+        metadata=_read("OTEL_FEEDBACK_STATE_DIR", _state_dir, "the path of a folder"),
     )
     """Folder for what outlives a process; ``$XDG_STATE_HOME/otel-feedback`` where that variable is set."""
 
-    handle_ttl: int = _setting(
-        "OTEL_FEEDBACK_HANDLE_TTL",
-        30 * 86_400,
-        _whole(60, LONGEST_TTL),
-        f"a whole number of seconds from 60 to {LONGEST_TTL}",
+    handle_ttl: int = field(
+        default=30 * 86_400,
+        metadata=_read(
+            "OTEL_FEEDBACK_HANDLE_TTL",
+            _whole(60, LONGEST_TTL),
+            f"a whole number of seconds from 60 to {LONGEST_TTL}",
+        ),
     )
     """Seconds for which a handle can be used."""
 
-    handle_facts: HandleFacts = _setting(
-        "OTEL_FEEDBACK_HANDLE_FACTS", "plain", _facts, "one of plain, none, sealed"
+    handle_facts: HandleFacts = field(
+        default="plain",
+        metadata=_read("OTEL_FEEDBACK_HANDLE_FACTS", _facts, "one of plain, none, sealed"),
     )
     """How handles carry facts; ``sealed`` needs the extra ``[crypto]``."""
 
-    pseudonym_keys: str | None = _setting(
-        "OTEL_FEEDBACK_PSEUDONYM_KEYS", None, _text, "keys as id:base64url, comma separated", secret=True
+    pseudonym_keys: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_read("OTEL_FEEDBACK_PSEUDONYM_KEYS", _text, "id:base64url, comma separated"),
     )
-    """Keys of ``user.hash``, ``id:base64url``, comma separated; the first is used. Without one there is no hash."""
+    """Keys of ``user.hash``, comma separated; the first is used. Without one there is no hash."""
 
-    capture_content: bool = _setting(
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
-        False,
-        _foreign_switch(*_SPAN_CONTENT),
-        "span_only or span_and_event to capture content, or True or False as an argument",
+    capture_content: bool = field(
+        default=False,
+        metadata=_read(
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+            _foreign_switch("span_only", "span_and_event"),
+            "span_only or span_and_event to capture content, or True or False as an argument",
+        ),
     )
-    """Whether prompts, answers and documents' texts are recorded: the switch of the GenAI instrumentations."""
+    """Whether prompts, answers and texts of documents are recorded: the GenAI instrumentations' switch."""
 
-    capture_text: bool = _setting("OTEL_FEEDBACK_CAPTURE_TEXT", False, _switch, "true or false")
+    capture_text: bool = field(
+        default=False, metadata=_read("OTEL_FEEDBACK_CAPTURE_TEXT", _switch, "true or false")
+    )
     """Whether comments and corrected texts are recorded."""
 
-    same_trace_seconds: float = _setting(
-        "OTEL_FEEDBACK_SAME_TRACE_SECONDS", 60.0, _number(0, 86_400), "a number of seconds from 0 to 86400"
+    same_trace_seconds: float = field(
+        default=60.0,
+        metadata=_read(
+            "OTEL_FEEDBACK_SAME_TRACE_SECONDS", _number(0, 86_400), "a number of seconds from 0 to 86400"
+        ),
     )
     """Age in seconds up to which feedback joins the trace of its interaction; 0 = never."""
 
-    stream_wait_ms: float = _setting(
-        "OTEL_FEEDBACK_STREAM_WAIT_MS", 100.0, _number(0, 10_000), "a number of milliseconds from 0 to 10000"
+    stream_wait_ms: float = field(
+        default=100.0,
+        metadata=_read(
+            "OTEL_FEEDBACK_STREAM_WAIT_MS", _number(0, 10_000), "a number of milliseconds from 0 to 10000"
+        ),
     )
-    """Milliseconds for which a streamed response's header may wait for the first chunk; 0 = never."""
+    """Milliseconds for which a streamed response's header may wait for the first chunk; 0 = not at all."""
 
-    live_spans: int = _setting(
-        "OTEL_FEEDBACK_LIVE_SPANS", 50_000, _whole(1, 10_000_000), "a whole number from 1 to 10000000"
+    live_spans: int = field(
+        default=50_000,
+        metadata=_read("OTEL_FEEDBACK_LIVE_SPANS", _whole(1, MOST_ROWS), f"from 1 to {MOST_ROWS}"),
     )
     """Bound of the table of spans that have not ended."""
 
-    finished_interactions: int = _setting(
-        "OTEL_FEEDBACK_FINISHED_INTERACTIONS", 10_000, _whole(1, 10_000_000), "a whole number from 1 to 10000000"
+    finished_interactions: int = field(
+        default=10_000,
+        metadata=_read("OTEL_FEEDBACK_FINISHED_INTERACTIONS", _whole(1, MOST_ROWS), f"from 1 to {MOST_ROWS}"),
     )
     """Bound of the table of interactions that ended and may still be voted on in this process."""
 
-    disabled: bool = _setting(
-        "OTEL_SDK_DISABLED", False, _foreign_switch("true"), "true to switch off, or True or False as an argument"
+    disabled: bool = field(
+        default=False,
+        metadata=_read(
+            "OTEL_SDK_DISABLED",
+            _foreign_switch("true"),
+            "true to switch off, or True or False as an argument",
+        ),
     )
     """Whether OpenTelemetry, and otel-feedback with it, is switched off."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
+        for each in fields(self):
+            variable, expects = each.metadata["variable"], each.metadata["expects"]
             try:
-                value = field.metadata["parse"](getattr(self, field.name))
-            except (ValueError, TypeError, KeyError):
-                raise ConfigurationError(
-                    f"{field.metadata['variable']} (argument {field.name}) must be {field.metadata['expects']}."
-                ) from None
-            object.__setattr__(self, field.name, value)
+                value = each.metadata["parse"](getattr(self, each.name))
+            except (ValueError, TypeError, KeyError, OverflowError):
+                raise ConfigurationError(f"{variable} (argument {each.name}) must be {expects}.") from None
+            object.__setattr__(self, each.name, value)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **arguments: Any) -> "Settings":
@@ -205,9 +227,11 @@ class Settings:
         Raises:
             ConfigurationError: A value cannot be used, or there is no such field.
         """
-        known = {field.name: field.metadata["variable"] for field in dataclasses.fields(cls)}
+        known = {each.name: each.metadata["variable"] for each in fields(cls)}
         if unknown := sorted(set(arguments) - set(known)):
-            raise ConfigurationError(f"There is no setting {', '.join(unknown)}. There are: {', '.join(known)}.")
+            raise ConfigurationError(
+                f"No setting is called {', '.join(unknown)}. Settings: {', '.join(known)}."
+            )
         values: dict[str, Any] = {
             name: environ[variable] for name, variable in known.items() if environ.get(variable, "").strip()
         }
