@@ -1,6 +1,6 @@
-"""What a vote was before: the state that turns a new click into "first", "changed", "taken back" or "sent twice".
+"""What a vote was before: the memory that tells a first click from a change, a retraction and a repetition.
 
-A ``VoteBook`` is a seam: this module has the one in memory, right within one process; a shared one counts for several.
+``VoteBook`` is a seam. The book in here is kept in memory and right within one process.
 """
 
 import os
@@ -8,13 +8,16 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
 
 from otel_feedback.semconv import RETRACTED, UNSET
 
-MAX_INTERACTIONS: Final = 100_000
-"""How many interactions with feedback a book in memory remembers: about 100 MB at most, in practice a fifth."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_INTERACTIONS: Final = 50_000
+"""How many interactions with feedback a book in memory remembers: 35 MB with one vote each."""
 
 MAX_VOTES: Final = 256
 """How many votes of one interaction it remembers."""
@@ -40,9 +43,10 @@ class Transition:
     Attributes:
         previous_sentiment: What the vote was: ``unset`` before any feedback, else a sentiment.
         revises: Id of the feedback that this one replaces; ``None`` on the first.
-        first: The first explicit opinion on this interaction, whatever its signal and submitter. A retraction is none,
-            and what is said after it isn't the first again.
-        repeated: The id has been seen on this vote: nothing is delivered and nothing changes.
+        first: The first explicit opinion on this interaction, whatever its signal and submitter. A retraction
+            is none, and what is said after it isn't the first again.
+        repeated: The id has been seen on this vote: nothing is delivered and nothing changes. The sentiment is
+            the vote's present one then.
     """
 
     previous_sentiment: str
@@ -58,19 +62,19 @@ class VoteBook(Protocol):
         self,
         key: VoteKey,
         *,
-        id: str,
+        id: str,  # noqa: A002 - what it is called on every way in
         sentiment: str,
         explicit: bool,
         deliver: Callable[[Transition], None],
     ) -> Transition:
         """Find out what a feedback does to its vote, have it delivered, and remember it.
 
-        The vote is held while ``deliver`` runs, so that two feedbacks on one vote never take one state for the state
-        before. What ``deliver`` raises passes through, and then nothing has changed.
+        The vote is held while ``deliver`` runs, so that two feedbacks never both follow the same state. What
+        ``deliver`` raises passes through, and then nothing has changed.
 
         Args:
             key: The vote.
-            id: Id of the feedback. One that this vote has had, however long ago, is a repetition.
+            id: Id of the feedback. One that this vote has had is a repetition, whatever came in between.
             sentiment: What the vote becomes.
             explicit: Whether the signal is explicit.
             deliver: Called with the transition, unless it is a repetition.
@@ -87,13 +91,13 @@ class _Vote:
 @dataclass(slots=True)
 class _Interaction:
     voted: bool = False
-    votes: OrderedDict[tuple[str, str | None], _Vote] = field(default_factory=OrderedDict)
+    votes: dict[tuple[str, str | None], _Vote] = field(default_factory=dict)
 
 
 class MemoryVoteBook:
-    """Votes of this process, gone with it. Thread-safe; bounded: what was used least lately is forgotten first.
+    """Votes of this process, gone with it: thread-safe and bounded.
 
-    A forgotten vote counts as new when it is cast again.
+    What was cast least lately is forgotten first; when it is cast again, it counts as new.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class MemoryVoteBook:
         self,
         key: VoteKey,
         *,
-        id: str,
+        id: str,  # noqa: A002 - what it is called on every way in
         sentiment: str,
         explicit: bool,
         deliver: Callable[[Transition], None],
@@ -123,16 +127,41 @@ class MemoryVoteBook:
         with self._lock:
             interaction = self._interactions.get((key.trace_id, key.span_id)) or _Interaction()
             vote = interaction.votes.get((key.signal, key.submitter))
-            if vote is None:
-                transition = Transition(UNSET, None, first=False, repeated=False)
-            else:
-                transition = Transition(vote.sentiment, vote.ids[-1], first=False, repeated=id in vote.ids)
-            if transition.repeated:
-                return transition
-            opinion = explicit and sentiment != RETRACTED
-            if opinion and not interaction.voted:
-                transition = replace(transition, first=True)
-            deliver(transition)
-            self._remember(key, interaction, vote, id, sentiment)
-            interaction.voted |= opinion
+            repeated = vote is not None and id in vote.ids
+            opinion = explicit and sentiment != RETRACTED and not repeated
+            transition = Transition(
+                previous_sentiment=vote.sentiment if vote else UNSET,
+                revises=vote.ids[-1] if vote else None,
+                first=opinion and not interaction.voted,
+                repeated=repeated,
+            )
+            if not repeated:
+                deliver(transition)
+                ids = (*vote.ids, id)[-self._max_ids :] if vote else (id,)
+                interaction.voted |= opinion
+                self._remember(key, interaction, _Vote(sentiment, ids))
             return transition
+
+    def _remember(self, key: VoteKey, interaction: _Interaction, vote: _Vote) -> None:
+        _put_last(interaction.votes, (key.signal, key.submitter), vote, self._max_votes)
+        _put_last(self._interactions, (key.trace_id, key.span_id), interaction, self._max_interactions)
+
+
+def _put_last(entries: dict[K, V], key: K, value: V, most: int) -> None:
+    entries.pop(key, None)
+    entries[key] = value
+    if len(entries) > most:
+        del entries[next(iter(entries))]
+
+
+def _renew_lock_after_fork(book: MemoryVoteBook) -> None:
+    """A fork copies a lock that another thread may hold, and the child has no such thread to let it go."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(book)  # such a registration can't be undone: it must not keep the book alive
+
+    def renew() -> None:
+        if (alive := reference()) is not None:
+            alive._lock = threading.Lock()  # noqa: SLF001 - this module's own class
+
+    os.register_at_fork(after_in_child=renew)
