@@ -1,0 +1,74 @@
+"""The ports of the local processes: well-known ones for a person, free ones for tests."""
+
+import contextlib
+import socket
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class CollectorPorts:
+    """Where one Collector listens; the defaults are those that every OTLP exporter assumes."""
+
+    grpc: int = 4317
+    http: int = 4318
+    health: int = 13133
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the whole stack listens; the defaults are the well-known ones, which all documentation names."""
+
+    collector: CollectorPorts = CollectorPorts()
+    jaeger: int = 16686
+    jaeger_grpc: int = 16685
+    jaeger_otlp: int = 14317
+    prometheus: int = 9090
+
+    def named(self) -> dict[str, int]:
+        """Return every port by what listens there, in words."""
+        return {
+            "the Collector (OTLP/gRPC)": self.collector.grpc,
+            "the Collector (OTLP/HTTP)": self.collector.http,
+            "the Collector (health)": self.collector.health,
+            "Jaeger": self.jaeger,
+            "Jaeger (gRPC)": self.jaeger_grpc,
+            "Jaeger (OTLP)": self.jaeger_otlp,
+            "Prometheus": self.prometheus,
+        }
+
+
+def free_collector_ports() -> CollectorPorts:
+    """Return three ports of 127.0.0.1 that nobody uses at this moment."""
+    return CollectorPorts(*_free(len(fields(CollectorPorts))))
+
+
+def free_ports() -> Ports:
+    """Return ports of 127.0.0.1 that nobody uses at this moment."""
+    collector = len(fields(CollectorPorts))
+    numbers = _free(collector + len(fields(Ports)) - 1)
+    return Ports(CollectorPorts(*numbers[:collector]), *numbers[collector:])
+
+
+def ports_in_use(ports: Ports) -> dict[str, int]:
+    """Return those of the ports where somebody listens already, by what was to listen there."""
+    taken = {}
+    for name, port in ports.named().items():
+        with contextlib.closing(socket.socket()) as probe:
+            # As the servers themselves do: a port whose last connections are still being closed is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                taken[name] = port
+    return taken
+
+
+def _free(count: int) -> list[int]:
+    """Hold all ports at once while choosing, so that none is given twice."""
+    with contextlib.ExitStack() as held:
+        numbers = []
+        for _ in range(count):
+            one = held.enter_context(contextlib.closing(socket.socket()))
+            one.bind(("127.0.0.1", 0))
+            numbers.append(int(one.getsockname()[1]))
+        return numbers
