@@ -1,47 +1,26 @@
-"""Handles: signed, expiring references to one interaction, made with the answer and checked with the feedback.
+"""Handles: signed, expiring references to one interaction, made with the answer, checked with the feedback.
 
 The format is a JWT; ``docs/handle.md`` describes it for other languages and has test vectors.
 """
 
-import base64
-import binascii
 import json
-import os
 import re
-import secrets
-import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from otel_feedback import semconv
-from otel_feedback._guard import warn_once
-from otel_feedback.exceptions import ConfigurationError, InvalidHandleError, MissingExtraError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-LONGEST_HANDLE: Final = 1024
-"""Characters. Longer ones are neither made nor looked at."""
+from otel_feedback._jose import LONGEST_TOKEN, TokenBox, to_json
+from otel_feedback._keys import KEY_ID
+from otel_feedback._keys import Keyring as Keyring  # noqa: PLC0414 - whoever makes a codec needs a keyring
+from otel_feedback.exceptions import ConfigurationError, InvalidHandleError
 
 LONGEST_LIFE: Final = 10 * 365 * 86_400
 """Seconds from ``iat`` to ``exp``, at most."""
 
 CLOCK_LEEWAY: Final = 60
 """Seconds by which the clock of whoever made a handle may be ahead of ours."""
-
-SHORTEST_KEY: Final = 32
-"""Bytes: the length of HS256's output (RFC 7518, 3.2)."""
-
-KEY_FILE: Final = "handle-keys"
-"""Name of the key file in the state folder."""
-
-SEALING_INFO: Final = b"otel-feedback handle sealing"
-"""The ``info`` of HKDF-SHA256 (RFC 5869, no salt) that derives the sealing key from a signing key."""
 
 FACT_CLAIMS: Final = {
     semconv.FEEDBACK_SERVICE_NAME: "svc",
@@ -55,18 +34,12 @@ FACT_CLAIMS: Final = {
     semconv.FEEDBACK_QUERY_TYPE: "qt",
     semconv.FEEDBACK_RESPONSE_ID: "rid",
 }
-"""Claim of each fact."""
+"""The claim that carries each fact."""
 
-Algorithm = Literal["HS256", "EdDSA", "EdDSA-public"]
 FactsMode = Literal["plain", "none", "sealed"]
 
-_KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
-_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+={0,2}")
-_SIGNED: Final = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)")
-_SEALED: Final = re.compile(r"([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_PSEUDONYM: Final = re.compile(r"[A-Za-z0-9._-]{1,32}:[0-9a-f]{32}")
-_MAKE_A_KEY: Final = "python -c \"import secrets; print('k1:HS256:' + secrets.token_urlsafe(32))\""
+_TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_PSEUDONYM: Final = re.compile(rf"{KEY_ID}:[0-9a-f]{{32}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,59 +58,6 @@ class Handle:
     """Facts known when the handle left, by their names in ``semconv``."""
     user: str | None = None
     """Pseudonym of who asked; only a sealed handle has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: its id selects it, and with it its one algorithm."""
-
-    kid: str
-    algorithm: Algorithm
-    secret: bytes = field(repr=False)
-    """HS256: the shared key; EdDSA: the private seed; EdDSA-public: the public key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keyring:
-    """The keys that a process knows. The first signs, all verify."""
-
-    keys: tuple[Key, ...]
-
-    @classmethod
-    def from_text(cls, text: str, *, source: str = "OTEL_FEEDBACK_HANDLE_KEYS") -> "Keyring":
-        """Read keys, ``kid:algorithm:base64url``, separated by commas or lines.
-
-        Args:
-            text: The keys; empty lines and lines that start with ``#`` are passed over.
-            source: Where they come from, for messages.
-
-        Raises:
-            ConfigurationError: A key cannot be read or is too weak, two have one id, or there is none.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def from_file(cls, path: Path) -> "Keyring":
-        """Read the keys of a file, one a line.
-
-        Raises:
-            ConfigurationError: As ``from_text``, or the file cannot be read.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def from_state_dir(cls, folder: Path) -> "Keyring":
-        """Read the key that the first process of this machine made, or make it: mode 0600, one for all of them.
-
-        Raises:
-            ConfigurationError: The folder cannot be written or the file cannot be used.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def generate_text(kid: str | None = None) -> str:
-        """A new HS256 key, as ``from_text`` reads it; a random id unless one is given."""
-        raise NotImplementedError
 
 
 class HandleCodec:
@@ -162,12 +82,17 @@ class HandleCodec:
         facts_mode: FactsMode = "plain",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        raise NotImplementedError
+        if not 0 < ttl <= LONGEST_LIFE:
+            raise ConfigurationError(f"A handle lives from 1 to {LONGEST_LIFE} seconds.")
+        self._ttl = ttl
+        self._facts_mode = facts_mode
+        self._clock = clock
+        self._box = TokenBox(keyring, sealed=facts_mode == "sealed")
 
     @property
     def can_issue(self) -> bool:
-        """Whether the first key can sign; a public one only verifies."""
-        raise NotImplementedError
+        """Whether the first key can make handles; a public one only verifies."""
+        return self._box.room > 0
 
     def issue(
         self, *, trace_id: int, span_id: int, sampled: bool, facts: Mapping[str, str], user: str | None = None
@@ -178,15 +103,29 @@ class HandleCodec:
             trace_id: Of the interaction span.
             span_id: Of the interaction span.
             sampled: Whether it was sampled.
-            facts: By their names in ``semconv``; others, empty ones and what UTF-8 cannot hold are left out. While
-                the handle is longer than 1024 characters, the longest fact is left out; none is cut.
-            user: Pseudonym of who asked; left out unless the handle is sealed, since its holder could read it.
+            facts: By their names in ``semconv``; others, empty ones and what UTF-8 cannot hold are left out.
+                While the handle is longer than 1024 characters its longest fact is left out; none is cut.
+            user: Pseudonym of who asked; left out unless the handle is sealed, for its holder reads others.
 
         Raises:
             ValueError: An id is zero or too large, or ``user`` is no pseudonym.
             ConfigurationError: The first key can only verify.
         """
-        raise NotImplementedError
+        if not (0 < trace_id < 1 << 128 and 0 < span_id < 1 << 64):
+            raise ValueError("A trace id has 128 bits and a span id 64, and neither is zero.")
+        if not self.can_issue:
+            raise ConfigurationError("The first key is public: it verifies handles and makes none.")
+        now = int(self._clock())
+        fixed = (
+            f'{{"aud":"{semconv.HANDLE_AUDIENCE}","iat":{now},"exp":{now + self._ttl},'
+            f'"tp":"00-{trace_id:032x}-{span_id:016x}-{"01" if sampled else "00"}"'
+        )
+        if user is not None and self._facts_mode == "sealed":
+            if not _PSEUDONYM.fullmatch(user):
+                raise ValueError("The user of a handle is a pseudonym, <key id>:<32 hex digits>.")
+            fixed += f',"sub":"{user}"'
+        claims = {} if self._facts_mode == "none" else _claims(facts)
+        return self._box.write(_payload(fixed, claims, self._box.room))
 
     def read(self, token: object) -> Handle:
         """Check a handle and say what it refers to.
@@ -194,4 +133,83 @@ class HandleCodec:
         Raises:
             InvalidHandleError: Whatever is wrong with it; always the same message.
         """
-        raise NotImplementedError
+        if not isinstance(token, str):
+            raise InvalidHandleError
+        try:
+            payload, sealed = self._box.open(token)
+            return _handle(payload, self._clock(), sealed=sealed)
+        except (ValueError, RecursionError):  # json recurses
+            # Whoever sends it may be probing, so nobody learns which check it failed.
+            raise InvalidHandleError from None
+
+
+def _claims(facts: Mapping[str, str]) -> dict[str, str]:
+    # What is longer than a handle cannot be in one: it isn't even encoded.
+    return {
+        claim: fact
+        for name, claim in FACT_CLAIMS.items()
+        if (fact := facts.get(name)) and isinstance(fact, str) and len(fact) < LONGEST_TOKEN
+    }
+
+
+def _payload(fixed: str, claims: dict[str, str], room: int) -> bytes:
+    """The claims as JSON of at most ``room`` bytes."""
+    while True:
+        text = f"{fixed},{to_json(claims)[1:]}" if claims else f"{fixed}}}"
+        try:
+            payload = text.encode()
+        except UnicodeEncodeError:
+            claims = {claim: fact for claim, fact in claims.items() if _is_unicode(fact)}
+            continue
+        if len(payload) <= room:
+            return payload
+        # Of equally long ones the last in the table goes.
+        del claims[max(reversed(claims), key=lambda claim: len(to_json(claims[claim]).encode()))]
+
+
+def _handle(payload: bytes, now: float, *, sealed: bool) -> Handle:
+    """Check the claims of a handle whose signature or seal is right.
+
+    Raises:
+        ValueError: One of them is missing or wrong.
+    """
+    claims = json.loads(payload.decode())
+    if not isinstance(claims, dict) or claims.get("aud") not in (
+        semconv.HANDLE_AUDIENCE,
+        [semconv.HANDLE_AUDIENCE],
+    ):
+        raise ValueError
+    issued, expires = claims.get("iat"), claims.get("exp")
+    if type(issued) is not int or type(expires) is not int:  # a bool is an int to isinstance
+        raise ValueError
+    if (
+        not 0 <= issued <= now + CLOCK_LEEWAY
+        or not now < expires <= issued + LONGEST_LIFE
+        or issued >= expires
+    ):
+        raise ValueError
+    parent = _TRACEPARENT.fullmatch(_string(claims, "tp"))
+    trace_id, span_id, flags = (int(part, 16) for part in parent.groups()) if parent else (0, 0, 0)
+    if not trace_id or not span_id:
+        raise ValueError
+    user = _string(claims, "sub") if "sub" in claims else None
+    if user is not None and not (sealed and _PSEUDONYM.fullmatch(user)):
+        raise ValueError
+    facts = {name: _string(claims, claim) for name, claim in FACT_CLAIMS.items() if claim in claims}
+    return Handle(trace_id, span_id, bool(flags & 1), issued, expires, facts, user)
+
+
+def _string(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not value or not _is_unicode(value):
+        raise ValueError
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it is text that UTF-8 can hold: no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
