@@ -42,7 +42,7 @@ QUESTIONS = (
     ),
     Question(
         "What does the continue statement do in a loop?",
-        "How do I go on with the next cycle of the nearest enclosing loop?",
+        "How do I go on with a loop without executing the rest of its suite?",
         r"next cycle|next item",
     ),
     Question(
@@ -116,8 +116,8 @@ QUESTIONS = (
         r"defaults to none|never raises a .?keyerror",
     ),
     Question(
-        "Is the list sort method guaranteed to be stable?",
-        "Does sort() keep the relative order of elements that compare equal?",
+        "Is the sort method of a list stable?",
+        "Does list.sort() move elements that compare equal?",
         r"guaranteed to be stable|not to change the relative order|relative order of elements",
     ),
     Question(
@@ -131,7 +131,7 @@ QUESTIONS = (
         r"same \(?small\)? amount of memory",
     ),
     Question(
-        "Are items copied when a sequence is multiplied, or referenced multiple times?",
+        "Does multiplying a sequence with s * n copy the items in it?",
         "Why do all the nested lists change after [[]] * 3?",
         r"not copied|referenced multiple times|same empty list|three elements of .* are references",
     ),
@@ -142,7 +142,7 @@ QUESTIONS = (
     ),
     Question(
         "What does the casefold method of a string do beyond lowercasing?",
-        "Why is casefold more aggressive than lower?",
+        "How do casefold and lowercasing a string differ?",
         r"more aggressive|caseless matching|remove all case distinctions",
     ),
     Question(
@@ -182,12 +182,12 @@ QUESTIONS = (
     ),
     Question(
         "When is __getattr__ called?",
-        "Does __getattr__() run when the default attribute access fails?",
+        "Does every attribute access run __getattr__()?",
         r"default attribute access fails|not called if|not found through the normal",
     ),
     Question(
-        "Is __getattribute__ called unconditionally?",
-        "Which method is called unconditionally to implement attribute accesses?",
+        "When is __getattribute__ called for attribute accesses of instances?",
+        "Is __getattribute__() only a fallback for attribute accesses?",
         r"called unconditionally",
     ),
     Question(
@@ -207,12 +207,12 @@ QUESTIONS = (
     ),
     Question(
         "Which function constructs classes by default if no metaclass is given?",
-        "How are classes constructed using type()?",
+        "How are classes constructed by default?",
         r"constructed using .?type\(\)|then .?type\(\).? is used",
     ),
     Question(
         "When is the method __init_subclass__ called?",
-        "Which method is called whenever the containing class is subclassed?",
+        "How can a base class customize the classes that inherit from it with __init_subclass__?",
         r"whenever the containing class is subclassed|when a class (is )?inherit",
     ),
     Question(
@@ -222,7 +222,7 @@ QUESTIONS = (
     ),
     Question(
         "What does the from clause of a raise statement do?",
-        "Which attribute is set by exception chaining with raise from?",
+        "What happens to the second exception in raise X from Y?",
         r"__cause__|exception chaining",
     ),
     Question(
@@ -237,7 +237,7 @@ QUESTIONS = (
     ),
     Question(
         "What happens to the target of an except clause when the clause ends?",
-        "Why is the name after except as cleared at the end of the clause?",
+        "Can I use the exception's name from as after the except clause?",
         r"cleared at the end|deleted at the end|del [en]\b",
     ),
     Question(
@@ -252,7 +252,7 @@ QUESTIONS = (
     ),
     Question(
         "What raises an UnboundLocalError?",
-        "Why is a local variable that is not yet bound an UnboundLocalError?",
+        "What is an UnboundLocalError about a local variable?",
         r"local variable.*not (yet )?(been )?bound|unboundlocalerror.{0,3} exception is raised",
     ),
     Question(
@@ -297,7 +297,7 @@ QUESTIONS = (
     ),
     Question(
         "Which scheme does CPython use for garbage collection?",
-        "Does CPython use reference counting to free unreachable objects?",
+        "How does CPython find unreachable objects that can be collected?",
         r"reference.counting",
     ),
     Question(
@@ -311,14 +311,14 @@ QUESTIONS = (
         r"__exit__.{0,5} will always be (called|invoked)",
     ),
     Question(
-        "What does a true value returned by __exit__ do with the exception?",
+        "What does the return value of __exit__ do with the exception?",
         "How does a context manager suppress an exception?",
         r"true value|return value from the .*__exit__.* was (false|true)|suppressed",
     ),
     Question(
-        "What is a case block without a guard whose pattern always matches called?",
+        "May a match statement have several case blocks that always match?",
         "How many irrefutable case blocks may a match statement have?",
-        r"irrefutable|at most one",
+        r"at most one irrefutable|must be last",
     ),
     Question(
         "What does the percent presentation type do when a number is formatted?",
@@ -342,7 +342,7 @@ QUESTIONS = (
     ),
     Question(
         "How does tbreak differ from break in the debugger?",
-        "What is a temporary breakpoint in pdb?",
+        "How do I set a breakpoint for one stop in pdb?",
         r"removed automatically when it is first hit|temporary breakpoint",
     ),
     Question(
@@ -356,7 +356,7 @@ QUESTIONS = (
         r"only evaluated once|performed in.place",
     ),
     Question(
-        "Is the value NotImplemented a single object?",
+        "What do numeric methods and rich comparison methods return for operands they do not support?",
         "What should rich comparison methods return if they do not implement the operation?",
         r"notimplemented",
     ),

@@ -60,9 +60,7 @@ async def create_completion(request: Request) -> Response:
     usage = _usage(messages, text)
     if streamed:
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return StreamingResponse(
-            _stream(head, text, usage if wants_usage else None), media_type="text/event-stream"
-        )
+        return StreamingResponse(_stream(head, text, usage if wants_usage else None), media_type="text/event-stream")
     message = {"role": "assistant", "content": text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})

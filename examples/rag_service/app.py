@@ -58,9 +58,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Ask Python's reference", lifespan=lifespan)
-app.add_middleware(
-    CORSMiddleware, allow_origins=ORIGINS, allow_methods=["POST"], allow_headers=["content-type"]
-)
+app.add_middleware(CORSMiddleware, allow_origins=ORIGINS, allow_methods=["POST"], allow_headers=["content-type"])
 
 
 def retrieve(question: str, count: int) -> list[Hit]:

@@ -38,8 +38,7 @@ STREAM = (
     ),
     Prompt(
         "frugal",
-        "You are a tutor of Python. Explain from the given passage of the language reference, "
-        "in one sentence.",
+        "You are a tutor of Python. Explain from the given passage of the language reference, in one sentence.",
         passages=1,
     ),
 )

@@ -1,0 +1,131 @@
+"""The example's programs as processes of this machine: the provider, the service, the capture service.
+
+The service is started as its operator would do it: ``opentelemetry-instrument uvicorn ...`` and environment
+variables. Nothing in it is changed, and it is not told that feedback exists.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stack.processes import HOST, Process
+
+EXAMPLES: Final = Path(__file__).parent
+SERVICE_NAME: Final = "rag-service"
+NAMESPACE, ENVIRONMENT = "examples", "demo"
+
+OTHER_OPENAI_INSTRUMENTATIONS: Final = (
+    "opentelemetry-instrumentation-openai",
+    "openinference-instrumentation-openai",
+)
+"""They may be installed beside the official one, under the same entry point name, so that
+``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` can't choose: each call would have a span of each."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the example listens."""
+
+    service: int = 8000
+    provider: int = 8001
+    capture: int = 8002
+
+    @property
+    def service_url(self) -> str:
+        """Of the question-answering service."""
+        return f"http://{HOST}:{self.service}"
+
+    @property
+    def provider_url(self) -> str:
+        """Of the stand-in for the model provider."""
+        return f"http://{HOST}:{self.provider}"
+
+    @property
+    def capture_url(self) -> str:
+        """Of the capture service."""
+        return f"http://{HOST}:{self.capture}"
+
+
+def make_provider(folder: Path, addresses: Addresses) -> Process:
+    """The stand-in for the model provider, not started yet; its log goes to the folder."""
+    command = [_program("uvicorn"), *_uvicorn_arguments("model_provider.app:app", addresses.provider)]
+    ready = f"{addresses.provider_url}/v1/models"
+    return Process("provider", command, folder=folder, env=_clean_environment(), ready_url=ready)
+
+
+def make_service(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str] | None = None) -> Process:
+    """The question-answering service, not started yet.
+
+    Args:
+        folder: logs go here.
+        addresses: where it listens, and where the provider does.
+        telemetry: environment variables for ``opentelemetry-instrument``; without them the service runs bare.
+    """
+    command = [_program("uvicorn"), *_uvicorn_arguments("rag_service.app:app", addresses.service)]
+    env = {
+        **_clean_environment(),
+        "OPENAI_BASE_URL": f"{addresses.provider_url}/v1",
+        "OPENAI_API_KEY": "the-stand-in-asks-for-none",
+    }
+    if telemetry is not None:
+        command.insert(0, _program("opentelemetry-instrument"))
+        env |= {**telemetry, "PYTHONPATH": str(_hide(OTHER_OPENAI_INSTRUMENTATIONS, folder / "hidden"))}
+    ready = f"{addresses.service_url}/health"
+    return Process("service", command, folder=folder, env=env, ready_url=ready)
+
+
+def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str]) -> Process:
+    """The capture service, not started yet."""
+    command = [_program("otel-feedback"), "capture", "--host", HOST, "--port", str(addresses.capture)]
+    env = {**_clean_environment(), **telemetry}
+    ready = f"{addresses.capture_url}/health"
+    return Process("capture", command, folder=folder, env=env, ready_url=ready)
+
+
+def telemetry_environment(otlp_grpc: str, handle_keys: str) -> dict[str, str]:
+    """What service and capture service share: where spans go, and the key of the handles.
+
+    Args:
+        otlp_grpc: ``host:port`` of a Collector.
+        handle_keys: as ``OTEL_FEEDBACK_HANDLE_KEYS`` takes them.
+    """
+    return {
+        "OTEL_SERVICE_NAME": SERVICE_NAME,
+        "OTEL_RESOURCE_ATTRIBUTES": (f"service.namespace={NAMESPACE},deployment.environment.name={ENVIRONMENT}"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{otlp_grpc}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        # The default of 5 s would be most of what the demo waits for.
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
+        "OTEL_FEEDBACK_HANDLE_KEYS": handle_keys,
+    }
+
+
+def _program(name: str) -> str:
+    """A script of the environment that runs this, whether it is activated or not."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _uvicorn_arguments(app: str, port: int) -> list[str]:
+    return [app, "--app-dir", str(EXAMPLES), "--host", HOST, "--port", str(port), "--log-level", "warning"]
+
+
+def _clean_environment() -> dict[str, str]:
+    """Empty what the caller set for telemetry and proxies: these programs talk to this machine only."""
+    proxies = [f"{kind}_proxy" for kind in ("http", "https", "all", "grpc")]
+    names = [name for name in os.environ if name.startswith(("OTEL_", "OPENAI_"))]
+    return dict.fromkeys([*names, *proxies, *(name.upper() for name in proxies)], "")
+
+
+def _hide(distributions: tuple[str, ...], folder: Path) -> Path:
+    """A folder that, first on the path, makes Python take distributions for ones without entry points."""
+    for distribution in distributions:
+        info = folder / f"{distribution.replace('-', '_')}-0.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0\n")
+    return folder

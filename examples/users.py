@@ -1,0 +1,339 @@
+"""Simulated users of the example service: they ask, judge the answers by what they know, and tell.
+
+    python -m examples.users --questions 1000 --capture http://127.0.0.1:8900
+
+Nothing of the outcome is decided here: a vote is up if the fact that the user looked for is in the answer.
+The seed decides who asks what and who bothers to vote; the same answers then give the same votes.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from examples.questions import QUESTIONS, Question
+
+HANDLE_HEADER = "feedback-handle"
+"""As ``docs/handle.md`` names it: the page finds its handle in this header of the answer."""
+
+VOTES = {"/ask": ("thumbs", "up", "down"), "/ask/stream": ("helpful", "yes", "no")}
+"""What each page offers: the signal, and its values for a right and a wrong answer."""
+
+COPY_SHARE = 0.15
+"""Of the right answers: copied."""
+ASK_AGAIN_SHARE = 0.25
+"""Of the wrong answers: the user asks again in other words, in the same conversation."""
+REPHRASE_SHARE = 0.5
+"""Of those: the page notices, and tells."""
+CHANGE_SHARE, RETRACT_SHARE, COMMENT_SHARE = 0.12, 0.05, 0.15
+"""Of the votes: turned round later, taken back later, explained later."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """How the users come: where to, how many, how eager to vote."""
+
+    url: str
+    capture: str | None = None
+    questions: int = 1000
+    seed: int = 1
+    concurrency: int = 8
+    vote_rate: float = 0.1
+
+
+@dataclass
+class Row:
+    """What the users know of one prompt of one page: counts."""
+
+    answers: int = 0
+    right: int = 0
+    voted: int = 0
+    """Answers that were voted on."""
+    positive: int = 0
+    """Opinions expressed, changes of mind included."""
+    negative: int = 0
+    changed: int = 0
+    retracted: int = 0
+    explained: int = 0
+    implicit: Counter[str] = field(default_factory=Counter)
+
+    def express(self, *, up: bool) -> None:
+        """Count one opinion."""
+        self.positive += up
+        self.negative += not up
+
+
+@dataclass
+class Truth:
+    """What the users did: by page and prompt, and what went wrong."""
+
+    rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    failed: int = 0
+    """Questions without an answer."""
+    without_handle: int = 0
+    """Answers on which nothing could be said, since no handle came with them."""
+    refused: int = 0
+    """Feedback that the capture service didn't accept."""
+
+    def row(self, page: str, prompt: str) -> Row:
+        """The row of a prompt; a new one at its first answer."""
+        return self.rows.setdefault((page, prompt), Row())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, rows in a fixed order."""
+        rows = [
+            {"page": page, "prompt": prompt, **asdict(row), "implicit": dict(sorted(row.implicit.items()))}
+            for (page, prompt), row in sorted(self.rows.items())
+        ]
+        trouble = {"failed": self.failed, "without_handle": self.without_handle, "refused": self.refused}
+        return {"rows": rows, **trouble}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the user sees, and the handle that the page keeps."""
+
+    text: str
+    prompt: str
+    handle: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer as its user sees it: where it came, what it counts to, whether it was right."""
+
+    page: str
+    answer: Answer
+    row: Row
+    right: bool
+
+    def ballot(self, *, up: bool) -> tuple[str, str]:
+        """The page's signal and its value for up or down."""
+        signal, good, bad = VOTES[self.page]
+        return signal, good if up else bad
+
+
+async def ask(client: httpx.AsyncClient, page: str, question: str, conversation: str) -> Answer:
+    """Ask on a page, plain or streamed.
+
+    Raises:
+        httpx.HTTPError: No answer came.
+    """
+    body = {"question": question, "conversation": conversation}
+    async with client.stream("POST", page, json=body) as response:
+        response.raise_for_status()
+        handle = response.headers.get(HANDLE_HEADER)
+        if not response.headers["content-type"].startswith("text/event-stream"):
+            told = json.loads(await response.aread())
+            return Answer(told["answer"], told["prompt"], handle)
+        text, end = "", None
+        async for name, data in _server_events(response):
+            if name == "text":
+                text += data
+            else:
+                end = data if name == "done" else None
+    if end is None:
+        raise httpx.RemoteProtocolError("The stream ended without its last event.")
+    return Answer(text, end["prompt"], handle)
+
+
+async def _server_events(response: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
+    name = ""
+    async for line in response.aiter_lines():
+        key, _, value = line.partition(": ")
+        if key == "event":
+            name = value
+        elif key == "data":
+            yield name, json.loads(value)
+
+
+class Crowd:
+    """All users of one run, and the truth about what they did."""
+
+    def __init__(self, visit: Visit, service: httpx.AsyncClient, capture: httpx.AsyncClient | None) -> None:
+        self.truth = Truth()
+        self._visit = visit
+        self._service = service
+        self._capture = capture
+        self._later: list[Callable[[], Awaitable[None]]] = []
+
+    async def come(self, number: int) -> None:
+        """One user comes with one question. What the user does depends on the seed and the number alone."""
+        dice = random.Random(f"{self._visit.seed}:{number}")
+        question, page = dice.choice(QUESTIONS), dice.choice(sorted(VOTES))
+        wordings = [question.text, question.again]
+        dice.shuffle(wordings)
+        conversation = f"{dice.getrandbits(64):016x}"
+        outcome = await self._ask_and_judge(dice, question, page, wordings[0], conversation)
+        if outcome and not outcome.right and dice.random() < ASK_AGAIN_SHARE:
+            if dice.random() < REPHRASE_SHARE:
+                await self._tell(dice, outcome, "rephrase", _likeness(*wordings))
+            await self._ask_and_judge(dice, question, page, wordings[1], conversation)
+
+    async def think_again(self) -> None:
+        """Much later: the second thoughts."""
+        for second_thought in self._later:
+            await second_thought()
+
+    async def _ask_and_judge(
+        self, dice: random.Random, question: Question, page: str, wording: str, conversation: str
+    ) -> Outcome | None:
+        """Ask, vote or not, copy or not; ``None`` if no answer came."""
+        try:
+            answer = await ask(self._service, page, wording, conversation)
+        except httpx.HTTPError:
+            self.truth.failed += 1
+            return None
+        row = self.truth.row(page, answer.prompt)
+        outcome = Outcome(page, answer, row, question.is_answered_by(answer.text))
+        row.answers += 1
+        row.right += outcome.right
+        self.truth.without_handle += answer.handle is None
+        if dice.random() < self._visit.vote_rate:
+            await self._vote(dice, outcome)
+        if outcome.right and dice.random() < COPY_SHARE:
+            await self._tell(dice, outcome, "copy", True)
+        return outcome
+
+    async def _vote(self, dice: random.Random, outcome: Outcome) -> None:
+        """Vote by whether the answer was right; sometimes a second thought will follow."""
+        reasons = [] if outcome.right else ["beside-the-point"]
+        if not await self._send(dice, outcome, *outcome.ballot(up=outcome.right), reasons=reasons):
+            return
+        outcome.row.voted += 1
+        outcome.row.express(up=outcome.right)
+        mood = dice.random()
+        if mood < CHANGE_SHARE:
+            self._later.append(lambda: self._change(dice, outcome))
+        elif mood < CHANGE_SHARE + RETRACT_SHARE:
+            self._later.append(lambda: self._retract(dice, outcome))
+        elif mood < CHANGE_SHARE + RETRACT_SHARE + COMMENT_SHARE:
+            self._later.append(lambda: self._explain(dice, outcome))
+
+    async def _change(self, dice: random.Random, outcome: Outcome) -> None:
+        if await self._send(dice, outcome, *outcome.ballot(up=not outcome.right)):
+            outcome.row.changed += 1
+            outcome.row.express(up=not outcome.right)
+
+    async def _retract(self, dice: random.Random, outcome: Outcome) -> None:
+        signal, _ = outcome.ballot(up=outcome.right)
+        outcome.row.retracted += await self._send(dice, outcome, signal, None)
+
+    async def _explain(self, dice: random.Random, outcome: Outcome) -> None:
+        comment = "Just what I needed." if outcome.right else "That's not what I asked."
+        ballot = outcome.ballot(up=outcome.right)
+        outcome.row.explained += await self._send(dice, outcome, *ballot, comment=comment)
+
+    async def _tell(self, dice: random.Random, outcome: Outcome, signal: str, value: Any) -> None:
+        """What the page notices without asking."""
+        if await self._send(dice, outcome, signal, value):
+            outcome.row.implicit[signal] += 1
+
+    async def _send(self, dice: random.Random, outcome: Outcome, signal: str, value: Any, **details: Any) -> bool:
+        """Post one feedback; whether it was accepted."""
+        handle = outcome.answer.handle
+        if handle is None or self._capture is None:
+            return False
+        body = {"handle": handle, "signal": signal, "value": value, "id": f"{dice.getrandbits(128):032x}"}
+        try:
+            response = await self._capture.post("/v1/feedback", json={**body, **details})
+            accepted = response.status_code == httpx.codes.ACCEPTED
+        except httpx.HTTPError:
+            accepted = False
+        self.truth.refused += not accepted
+        return accepted
+
+
+def _likeness(one: str, other: str) -> float:
+    """How alike two questions are: words in common, as a share of the shorter one's."""
+    words, others = set(one.lower().split()), set(other.lower().split())
+    return round(len(words & others) / min(len(words), len(others)), 3)
+
+
+async def simulate(visit: Visit, on_user: Callable[[], None] = lambda: None) -> Truth:
+    """Let all users come, a few at a time; ``on_user`` is called when one has left."""
+    numbers = iter(range(visit.questions))
+
+    async def queue(crowd: Crowd) -> None:
+        for number in numbers:
+            await crowd.come(number)
+            on_user()
+
+    async with _client(visit.url) as service, _client(visit.capture or "http://unused") as capture:
+        crowd = Crowd(visit, service, capture if visit.capture else None)
+        await asyncio.gather(*(queue(crowd) for _ in range(visit.concurrency)))
+        await crowd.think_again()
+    return crowd.truth
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+
+
+def show_truth(truth: Truth, console: Console) -> None:
+    """Print what the users know as a table."""
+    table = Table("page", "prompt", "answers", "right", "voted", "up", "down", "changed", "copied", "asked again")
+    for (page, prompt), row in sorted(truth.rows.items()):
+        votes = (row.voted, row.positive, row.negative, row.changed + row.retracted)
+        counts = (row.answers, row.right, *votes, row.implicit["copy"], row.implicit["rephrase"])
+        table.add_row(Text(page), Text(prompt), *(str(count) for count in counts))
+    console.print(table)
+    if truth.failed or truth.without_handle or truth.refused:
+        console.print(
+            f"{truth.failed} questions had no answer, {truth.without_handle} answers came without a handle, "
+            f"{truth.refused} feedbacks were refused."
+        )
+
+
+def progress_bar(console: Console) -> Progress:
+    """The bar that shows how far the users are."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _read_arguments(arguments: list[str] | None) -> tuple[Visit, bool]:
+    parser = argparse.ArgumentParser(description="Simulated users of the example service.")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the service [%(default)s]")
+    parser.add_argument("--capture", help="the capture service; without it nobody votes")
+    parser.add_argument("--questions", type=int, default=1000, help="how many to ask [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1, help="who asks what, who votes [%(default)s]")
+    parser.add_argument("--concurrency", type=int, default=8, help="users at a time [%(default)s]")
+    parser.add_argument("--vote-rate", type=float, default=0.1, help="answers voted on [%(default)s]")
+    parser.add_argument("--json", action="store_true", help="print what the users did as JSON")
+    chosen = vars(parser.parse_args(arguments))
+    as_json = chosen.pop("json")
+    return Visit(**chosen), as_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the users; 0 if every question was answered and all feedback accepted."""
+    visit, as_json = _read_arguments(arguments)
+    console = Console(stderr=True)
+    with progress_bar(console) as progress:
+        task = progress.add_task("Users ask", total=visit.questions)
+        truth = asyncio.run(simulate(visit, lambda: progress.advance(task)))
+    if as_json:
+        print(json.dumps(truth.as_dict(), indent=2))
+    else:
+        show_truth(truth, Console())
+    return 1 if truth.failed or truth.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
