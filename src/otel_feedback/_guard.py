@@ -90,6 +90,11 @@ def strict() -> Iterator[None]:
         _strict = before
 
 
+def is_strict() -> bool:
+    """Whether errors of ours are raised instead of swallowed."""
+    return _strict
+
+
 def forget_warnings() -> None:
     """Let every warning be given again: for tests."""
     _warned.clear()

@@ -232,9 +232,7 @@ class Signal:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ConfigurationError(
-                "A signal's name has up to 64 of a-z, 0-9 and _, and starts with a letter."
-            )
+            raise ConfigurationError("A signal's name has up to 64 of a-z, 0-9 and _, and starts with a letter.")
         if self.kind not in KINDS:
             raise ConfigurationError(f"Signal {self.name}: the kind is one of {', '.join(KINDS)}.")
         if not (math.isfinite(self.weight) and 0.0 <= self.weight <= 1.0):

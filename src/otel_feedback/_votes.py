@@ -45,8 +45,8 @@ class Transition:
         revises: Id of the feedback that this one replaces; ``None`` on the first.
         first: The first explicit opinion on this interaction, whatever its signal and submitter. A retraction
             is none, and what is said after it isn't the first again.
-        repeated: The id has been seen on this vote: nothing is delivered and nothing changes. The sentiment is
-            the vote's present one then.
+        repeated: The id has been seen on this vote: nothing is delivered and nothing changes; the previous
+            sentiment is the vote's present one.
     """
 
     previous_sentiment: str

@@ -1,0 +1,248 @@
+"""``record()``: take a user's feedback in, from the service itself or from the capture endpoint.
+
+A ``Recorder`` joins what the layers below know: the handle says about what, the signal table what it means, the vote
+book what it changes, and the delivery takes the carrier that comes of it.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from otel_feedback import _ledger, _runtime, semconv
+from otel_feedback._carrier import Delivery, SpanDelivery, build_carrier
+from otel_feedback._feedback import clean_text, read_feedback
+from otel_feedback._guard import failed, is_strict, warn_once
+from otel_feedback._handle import HandleCodec
+from otel_feedback._settings import Settings
+from otel_feedback._signals import DEFAULT_SIGNALS, Correction, SignalTable
+from otel_feedback._votes import MemoryVoteBook, Transition, VoteBook, VoteKey
+from otel_feedback.exceptions import ConfigurationError, InvalidFeedbackError, OtelFeedbackError
+
+Facts = Callable[[int, int], Mapping[str, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a feedback.
+
+    Attributes:
+        id: Its id, for a later change of mind to be told from a repetition; empty where it was rejected without one.
+        status: ``recorded``; ``repeated`` where this id was recorded before; ``rejected``.
+        problem: What is wrong with a rejected one, in a sentence.
+    """
+
+    id: str
+    status: Literal["recorded", "repeated", "rejected"]
+    problem: str | None = None
+
+
+class Recorder:
+    """Makes carriers of feedback."""
+
+    def __init__(
+        self,
+        *,
+        codec: HandleCodec,
+        settings: Settings,
+        votes: VoteBook | None = None,
+        delivery: Delivery | None = None,
+        signals: SignalTable = DEFAULT_SIGNALS,
+        known_facts: Facts = _ledger.finished_facts,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Put a recorder together.
+
+        Args:
+            codec: Checks handles.
+            settings: Whether text is captured, and for how long carriers join the interaction's trace.
+            votes: Remembers votes; by default in memory.
+            delivery: Takes carriers; by default they are sent as the environment says.
+            signals: The signal table.
+            known_facts: Finds what this process knows of an interaction by trace and span id.
+            new_id: Makes ids of feedback.
+            clock: Nanoseconds since 1970.
+        """
+        self.delivery: Delivery = delivery or SpanDelivery()
+        self._codec = codec
+        self._settings = settings
+        self._votes: VoteBook = votes or MemoryVoteBook()
+        self._signals = signals
+        self._known_facts = known_facts
+        self._new_id = new_id
+        self._clock = clock
+
+    def submit(
+        self,
+        handle: object,
+        signal: object,
+        value: object,
+        *,
+        id: object = None,  # noqa: A002 - what it is called on every way in
+        reasons: object = (),
+        comment: object = None,
+        correction: object = None,
+        confidence: object = None,
+        user: str | None = None,
+        source: str = semconv.SOURCE_RECORD,
+        time: int | None = None,
+    ) -> Receipt:
+        """Record one feedback, or change or take back an earlier one. Nothing is half-recorded.
+
+        Args:
+            handle: Of the interaction.
+            signal: As ``record``.
+            value: As ``record``.
+            id: As ``record``.
+            reasons: As ``record``.
+            comment: As ``record``.
+            correction: As ``record``.
+            confidence: As ``record``.
+            user: Pseudonym of who judges; by default whom a sealed handle names.
+            source: One of the sources in ``semconv``.
+            time: When it came, in nanoseconds since 1970; by default now.
+
+        Raises:
+            InvalidHandleError: The handle is not accepted.
+            InvalidFeedbackError: Some part cannot be understood.
+            DeliveryError: It could not be made safe, and can be sent again.
+        """
+        target = self._codec.read(handle)
+        feedback = read_feedback(
+            self._signals,
+            signal,
+            value,
+            id=id,
+            reasons=reasons,
+            comment=comment,
+            correction=correction,
+            confidence=confidence,
+            new_id=self._new_id,
+        )
+        submitter = target.user if user is None else user
+        # What was learned after the handle left is what the interaction span says in the end.
+        facts = {**target.facts, **(self._known_facts(target.trace_id, target.span_id) or {})}
+        time_ns = self._clock() if time is None else time
+
+        def deliver(transition: Transition) -> None:
+            self.delivery.submit(
+                build_carrier(
+                    feedback,
+                    transition,
+                    target,
+                    facts=facts,
+                    submitter=submitter,
+                    source=source,
+                    time_ns=time_ns,
+                    settings=self._settings,
+                )
+            )
+
+        transition = self._votes.cast(
+            VoteKey(target.trace_id, target.span_id, feedback.signal.name, submitter),
+            id=feedback.id,
+            sentiment=feedback.judgement.sentiment,
+            explicit=feedback.signal.explicit,
+            deliver=deliver,
+        )
+        return Receipt(feedback.id, "repeated" if transition.repeated else "recorded")
+
+
+_default: Final[dict[str, Recorder]] = {}
+"""The recorder of this process, once there is one: set by one atomic operation, so that no lock can outlive a fork."""
+
+
+def default_recorder() -> Recorder:
+    """Return the recorder that this process shares, made on first use.
+
+    Raises:
+        ConfigurationError: No handle key can be used.
+    """
+    if (recorder := _default.get("recorder")) is not None:
+        return recorder
+    codec = _runtime.codec()
+    if codec is None:
+        raise ConfigurationError(
+            "Handles can't be checked, since no key can be used: set OTEL_FEEDBACK_HANDLE_KEYS. "
+            "`otel-feedback key new` makes a key."
+        )
+    return _default.setdefault("recorder", Recorder(codec=codec, settings=_runtime.settings()))
+
+
+def use_recorder(recorder: Recorder | None) -> None:
+    """Share this recorder from now on; ``None`` for a new one at the next use."""
+    if recorder is None:
+        _default.pop("recorder", None)
+    else:
+        _default["recorder"] = recorder
+
+
+def record(
+    handle: str | None,
+    signal: str,
+    value: Any,
+    *,
+    id: str | None = None,  # noqa: A002 - what it is called on every way in
+    reasons: Sequence[str] = (),
+    comment: str | None = None,
+    correction: Correction | tuple[str, str] | None = None,
+    confidence: float | None = None,
+    user: str | None = None,
+) -> Receipt:
+    """Record what a user thinks of an answer, or change or take back what they said before.
+
+    Never raises in a service: a rejected receipt says what is wrong, and the first of each kind is logged.
+
+    Args:
+        handle: The handle that the answer came with.
+        signal: ``thumbs``, ``stars``, ``helpful``, ``copy``, ...: docs/signals.md has them all.
+        value: What the signal takes, such as ``"up"`` or ``4``; ``None`` takes the feedback back, or leaves the word to
+            the correction.
+        id: Up to 128 printable ASCII characters: the same id is recorded once for one vote. A new one by default.
+        reasons: Up to 10 codes of ``a-z 0-9 _ -``, such as ``outdated``; they become attributes of few values.
+        comment: What the user wrote, up to 4,000 characters; recorded only where feedback text is captured.
+        correction: What the system gave and what the user made of it, for ``text``, ``label`` and ``choice``; up to
+            8,000 characters each, recorded only where feedback text is captured.
+        confidence: In [0, 1]: how sure a derived signal is.
+        user: Who judges; recorded as keyed pseudonym only, and not at all without a pseudonym key.
+
+    Returns:
+        The receipt, with the feedback's id.
+    """
+    if not _runtime.enabled():
+        return Receipt("", "rejected", "otel-feedback is switched off.")
+    try:
+        return default_recorder().submit(
+            handle,
+            signal,
+            value,
+            id=id,
+            reasons=reasons,
+            comment=comment,
+            correction=correction,
+            confidence=confidence,
+            user=_pseudonym(user),
+        )
+    except OtelFeedbackError as error:
+        return _rejected(id, error)
+    except Exception as error:
+        failed("record", error)
+        return Receipt(id or "", "rejected", "otel-feedback failed; its log says more.")
+
+
+def _pseudonym(user: str | None) -> str | None:
+    if user is None:
+        return None
+    if not isinstance(user, str) or not user:
+        raise InvalidFeedbackError("user", "The user must be a text that is not empty.")
+    return _runtime.pseudonym(clean_text(user))
+
+
+def _rejected(id: str | None, error: OtelFeedbackError) -> Receipt:  # noqa: A002 - as above
+    if is_strict():
+        raise error
+    kind = f"{type(error).__name__}:{getattr(error, 'field', '')}"
+    warn_once(f"rejected:{kind}", "otel-feedback: a feedback was rejected: %s", error)
+    return Receipt(id or "", "rejected", str(error))
