@@ -78,7 +78,7 @@ def codec() -> HandleCodec | None:
 def pseudonym(user: str) -> str | None:
     """The pseudonym of a user: ``<key id>:<32 hex digits>``; None without a key or for an empty id.
 
-    The digits are the first half of HMAC-SHA256 (RFC 2104) over the id in UTF-8, so one person has one pseudonym
+    The digits are the first half of HMAC-SHA256 (RFC 2104) over the id in UTF-8: one person has one pseudonym
     for as long as the key stays the first.
     """
     key = _parts.pseudonym_key()
@@ -108,16 +108,14 @@ def make_codec(settings: Settings, *, may_make_key: bool) -> HandleCodec:
         keyring = Keyring.from_state_dir(settings.state_dir)
         warn_once(
             "no-handle-key",
-            "otel-feedback: OTEL_FEEDBACK_HANDLE_KEYS is not set, so handles are signed with a key in %s, which "
-            "is known on this machine only. Where services or their capture run elsewhere too, give all of them "
-            "the same OTEL_FEEDBACK_HANDLE_KEYS; this prints one: %s",
+            "otel-feedback: OTEL_FEEDBACK_HANDLE_KEYS is not set, so handles are signed with a key in %s, "
+            "which only this machine has. Where services or their capture run elsewhere too, give all of "
+            "them the same OTEL_FEEDBACK_HANDLE_KEYS; this prints one: %s",
             settings.state_dir,
             MAKE_A_KEY,
         )
     else:
-        raise ConfigurationError(
-            f"OTEL_FEEDBACK_HANDLE_KEYS is not set. This prints a value for it: {MAKE_A_KEY}"
-        )
+        raise ConfigurationError(f"OTEL_FEEDBACK_HANDLE_KEYS is not set. This prints a value for it: {MAKE_A_KEY}")
     return HandleCodec(keyring, ttl=settings.handle_ttl, facts_mode=settings.handle_facts)
 
 
