@@ -107,6 +107,12 @@ FACT_ATTRIBUTES: Final[Mapping[str, Fact]] = {
 }
 """Attribute to the fact that it tells, in whichever convention."""
 
+_NAME_ATTRIBUTES: Final = (
+    semconv.GEN_AI_WORKFLOW_NAME,
+    "gen_ai.agent.name",
+    "traceloop.entity.name",
+    semconv.GEN_AI_OPERATION_NAME,
+)
 _OPENINFERENCE_DOCUMENT: Final = "retrieval.documents."
 _TEXT_KEYS: Final = ("content", "text", "page_content")
 MAX_DOCUMENTS: Final = 50
@@ -128,6 +134,15 @@ def role_of(attributes: Attributes) -> Role:
 def names_a_role(attributes: Attributes | None) -> bool:
     """Say whether a span that is about to start follows one of the conventions at all (for the sampler)."""
     return attributes is not None and any(name in attributes for name, _ in _ROLE_ATTRIBUTES)
+
+
+def name_of(attributes: Attributes) -> str | None:
+    """Return what a workflow or agent is called, else its operation, by whichever convention; None without any."""
+    for name in _NAME_ATTRIBUTES:
+        value = attributes.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 def facts_of(attributes: Attributes) -> dict[Fact, str]:

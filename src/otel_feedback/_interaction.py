@@ -6,20 +6,20 @@ interaction's context at each step, and nothing leaks into its consumer between 
 
 import functools
 import inspect
-import json
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from otel_feedback import _dialects, _facts, _guard, _limits, _runtime, semconv
-from otel_feedback._version import VERSION
+from otel_feedback import _dialects, _guard, _ledger, _runtime, semconv
+from otel_feedback._scope import Scope, message
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@final
 class interaction:  # noqa: N801 - used as a function: ``with interaction("answer")``, ``@interaction("answer")``
     """Open the span of one answer that a user can judge; what happens inside belongs to it.
 
@@ -36,17 +36,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         tracer_provider: Where the span goes; the global provider where absent.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_context",
-        "_facts_by_caller",
-        "_input",
-        "_name",
-        "_provider",
-        "_sheet",
-        "_span",
-        "_token",
-    )
+    __slots__ = ("_context", "_new_scope", "_scope", "_token")
 
     def __init__(
         self,
@@ -59,24 +49,22 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         attributes: Mapping[str, Any] | None = None,
         tracer_provider: trace.TracerProvider | None = None,
     ) -> None:
-        self._name = name
-        self._provider = tracer_provider
-        self._input = input
-        self._attributes = attributes
-        self._facts_by_caller: dict[str, str] = {}
-        self._sheet: _facts.FactSheet | None = None
-        self._span: trace.Span | None = None
+        told = {
+            semconv.FEEDBACK_QUERY_TYPE: query_type,
+            semconv.GEN_AI_CONVERSATION_ID: conversation_id,
+            semconv.USER_HASH: _pseudonym(user),
+        }
+        self._new_scope = functools.partial(
+            Scope,
+            name,
+            told={fact: value for fact, value in told.items() if value is not None},
+            question=input,
+            attributes=attributes,
+            provider=tracer_provider,
+        )
+        self._scope: Scope | None = None
         self._context: otel_context.Context | None = None
         self._token: Any = None
-        if query_type is not None:
-            self._facts_by_caller[semconv.FEEDBACK_QUERY_TYPE] = query_type
-        if conversation_id is not None:
-            self._facts_by_caller[semconv.GEN_AI_CONVERSATION_ID] = conversation_id
-        if user is not None:
-            with _guard.guard("interaction"):
-                pseudonym = _runtime.pseudonym(user)
-                if pseudonym is not None:
-                    self._facts_by_caller[semconv.USER_HASH] = pseudonym
 
     # --- What a service says inside of it --------------------------------------------------------------------------
 
@@ -87,15 +75,15 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         None where there is no span to point at (no SDK provider) or no key; a warning says which, once.
         """
         with _guard.guard("interaction.handle"):
-            if self._sheet is not None:
-                return _facts.handle_of(self._sheet)
+            sheet = self._scope.sheet if self._scope is not None else None
+            return _ledger.handle_of(sheet) if sheet is not None else None
         return None
 
     @_guard.guarded()
     def documents(self, documents: Sequence[Any]) -> None:
         """Say which documents were retrieved: mappings with ``id`` and ``score``, ids, or ``(id, score)`` pairs."""
-        if self._sheet is not None:
-            self._sheet.add_documents(_dialects.normal_documents(documents))
+        if self._scope is not None and self._scope.sheet is not None:
+            self._scope.sheet.add_documents(_dialects.normal_documents(documents))
 
     @_guard.guarded()
     def output(
@@ -114,79 +102,23 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
             provider: Its provider, as ``gen_ai.provider.name`` spells it.
             response_id: The provider's id of the answer.
         """
-        if self._sheet is None:
+        scope = self._scope
+        if scope is None or scope.sheet is None or scope.span is None:
             return
-        told = self._sheet.facts_by_caller
-        for name, value in (
-            (semconv.FEEDBACK_MODEL, model),
-            (semconv.FEEDBACK_PROVIDER, provider),
-            (semconv.FEEDBACK_RESPONSE_ID, response_id),
-        ):
-            if value is not None:
-                told[name] = value
-        if text is not None and self._span is not None and _runtime.settings().capture_content:
-            self._span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, _message("assistant", text))
+        told = {
+            semconv.FEEDBACK_MODEL: model,
+            semconv.FEEDBACK_PROVIDER: provider,
+            semconv.FEEDBACK_RESPONSE_ID: response_id,
+        }
+        scope.sheet.facts_by_caller.update({fact: value for fact, value in told.items() if value is not None})
+        if text is not None and _runtime.settings().capture_content:
+            scope.span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, message("assistant", text))
 
     # --- Open and close --------------------------------------------------------------------------------------------
 
-    def _start(self) -> otel_context.Context | None:
-        """Open the span; returns the context to work in, or None where even that failed."""
-        with _guard.guard("interaction"):
-            if not _runtime.enabled():
-                return None
-            sheet = _facts.FactSheet(_facts.Kind.OWN, trace.INVALID_SPAN_CONTEXT, None)
-            sheet.route = self._name
-            sheet.facts_by_caller.update(self._facts_by_caller)
-            outer = _facts.current_sheet()
-            span = _tracer(self._provider).start_span(
-                semconv.SPAN_INTERACTION.format(name=self._name), attributes=self._start_attributes()
-            )
-            sheet.span, sheet.context = span, span.get_span_context()
-            sheet.service = _facts.service_of(span) or (outer.service if outer is not None else {})
-            sheet.prompt = _facts.take_loose_prompt() if outer is None else None
-            if outer is not None:
-                _enclose(sheet, outer)
-            if sheet.context.is_valid:
-                _facts.ledger.put(_facts.key_of(sheet.context), _facts.Node(sheet, _dialects.Role.WORKFLOW))
-            else:
-                _guard.warn_once(
-                    "no-provider",
-                    "otel-feedback: there is no OpenTelemetry SDK, so interactions have no spans and no handles. Run "
-                    "the service by opentelemetry-instrument (pip install 'otel-feedback[otlp]'), or set a provider.",
-                )
-            self._sheet, self._span = sheet, span
-            return _facts.with_sheet(sheet, trace.set_span_in_context(span))
-        return None
-
-    def _start_attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = {
-            semconv.GEN_AI_OPERATION_NAME: "invoke_workflow",
-            semconv.GEN_AI_WORKFLOW_NAME: self._name,
-            semconv.FEEDBACK_INTERACTION: True,
-        }
-        if self._input is not None and _runtime.settings().capture_content:
-            attributes[semconv.GEN_AI_INPUT_MESSAGES] = _message("user", self._input)
-        if self._attributes:
-            attributes.update(self._attributes)
-        return attributes
-
-    @_guard.guarded()
-    def _finish(self, error: BaseException | None) -> None:
-        sheet, span = self._sheet, self._span
-        if sheet is None or span is None:
-            return
-        if span.is_recording():
-            attributes = sheet.attributes()
-            if error is not None and not isinstance(error, GeneratorExit):
-                # The message may hold what a user wrote: only the type is recorded.
-                attributes["error.type"] = type(error).__qualname__
-                span.set_status(trace.StatusCode.ERROR)
-            _limits.set_within_limits(span, attributes)
-        span.end()
-        _facts.ledger.close(sheet)
-
     def __enter__(self) -> "interaction":
-        self._context = self._start()
+        self._scope = self._new_scope()
+        self._context = self._scope.open()
         if self._context is not None:
             self._token = otel_context.attach(self._context)
         return self
@@ -197,7 +129,8 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         # A generator that a thread pool steps through leaves in another context than it came in: nothing to detach.
         if self._token is not None and otel_context.get_current() is self._context:
             otel_context.detach(self._token)
-        self._finish(error)
+        if self._scope is not None:
+            self._scope.close(error)
 
     async def __aenter__(self) -> "interaction":
         return self.__enter__()
@@ -212,94 +145,21 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
     def __call__(self, function: F) -> F:
         """Make each call of a function an interaction; for generators, from the first step to the last."""
         if inspect.isasyncgenfunction(function):
-            wrapper = self._around_async_generator(function)
-        elif inspect.isgeneratorfunction(function):
-            wrapper = self._around_generator(function)
-        elif inspect.iscoroutinefunction(function):
+            return cast("F", _around_async_generator(function, self._new_scope))
+        if inspect.isgeneratorfunction(function):
+            return cast("F", _around_generator(function, self._new_scope))
+        if inspect.iscoroutinefunction(function):
+            return cast("F", _around_coroutine(function, self._new_scope))
+        return cast("F", _around_function(function, self._new_scope))
 
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return await function(*args, **kwargs)
-        else:
 
-            @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
-                    return function(*args, **kwargs)
-
-        return cast("F", wrapper)
-
-    def _again(self) -> "interaction":
-        fresh = interaction(self._name, input=self._input, attributes=self._attributes, tracer_provider=self._provider)
-        fresh._facts_by_caller.update(self._facts_by_caller)
-        return fresh
-
-    def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            fresh = self._again()
-            context = fresh._start()
-            error: BaseException | None = None
-            generator = function(*args, **kwargs)
-            step, value = generator.send, None
-            try:
-                while True:
-                    with _within(context):
-                        item = step(value)
-                    try:
-                        value = yield item
-                        step = generator.send
-                    except GeneratorExit:
-                        with _within(context):
-                            generator.close()
-                        raise
-                    except BaseException as thrown:  # noqa: BLE001 - handed to the generator as Python would
-                        step, value = generator.throw, thrown
-            except StopIteration as stop:
-                return stop.value
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                fresh._finish(error)
-
-        return wrapper
-
-    def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            fresh = self._again()
-            context = fresh._start()
-            error: BaseException | None = None
-            generator = function(*args, **kwargs)
-            step, value = generator.asend, None
-            try:
-                while True:
-                    with _within(context):
-                        item = await step(value)
-                    try:
-                        value = yield item
-                        step = generator.asend
-                    except GeneratorExit:
-                        with _within(context):
-                            await generator.aclose()
-                        raise
-                    except BaseException as thrown:  # noqa: BLE001 - handed to the generator as Python would
-                        step, value = generator.athrow, thrown
-            except StopAsyncIteration:
-                return
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                fresh._finish(error)
-
-        return wrapper
+@_guard.guarded()
+def _pseudonym(user: str | None) -> str | None:
+    return _runtime.pseudonym(user) if user is not None else None
 
 
 class _within:  # noqa: N801 - a block: ``with _within(context)``
-    """Run one step of a generator in the interaction's context, and leave the consumer's as it was."""
+    """Run some steps in the interaction's context, and leave the caller's as it was."""
 
     __slots__ = ("_context", "_token")
 
@@ -316,25 +176,82 @@ class _within:  # noqa: N801 - a block: ``with _within(context)``
             otel_context.detach(self._token)
 
 
-def _enclose(sheet: _facts.FactSheet, outer: _facts.FactSheet) -> None:
-    """Take an interaction's place inside a request or another interaction."""
-    request = outer if outer.kind is not _facts.Kind.OWN else outer.request
-    if outer.kind is _facts.Kind.ROOT:
-        sheet.inherit(outer)
-    if request is None or request.kind is not _facts.Kind.REQUEST:
-        return
-    sheet.request = request
-    was_interaction = request.is_interaction
-    request.adopt(sheet)
-    if was_interaction and request.span is not None:
-        # A model was called before: the request was taken for the answer, which it is not.
-        _limits.set_within_limits(request.span, {semconv.FEEDBACK_INTERACTION: False})
+class _closing:  # noqa: N801 - a block: ``with _closing(scope)``
+    """Close a scope at the end of a block, with the error that ends it."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> otel_context.Context | None:
+        return self._scope.open()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._scope.close(error)
 
 
-def _tracer(provider: trace.TracerProvider | None) -> trace.Tracer:
-    return trace.get_tracer(semconv.SCOPE, VERSION, provider, semconv.SCHEMA_URL)
+def _around_function(function: Callable[..., Any], new_scope: Callable[[], Scope]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with _closing(new_scope()) as context, _within(context):
+            return function(*args, **kwargs)
+
+    return wrapper
 
 
-def _message(role: str, text: str) -> str:
-    """Return one message as the GenAI conventions write them."""
-    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+def _around_coroutine(function: Callable[..., Any], new_scope: Callable[[], Scope]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with _closing(new_scope()) as context, _within(context):
+            return await function(*args, **kwargs)
+
+    return wrapper
+
+
+def _around_generator(function: Callable[..., Any], new_scope: Callable[[], Scope]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with _closing(new_scope()) as context:
+            generator = function(*args, **kwargs)
+            step, value = generator.send, None
+            while True:
+                try:
+                    with _within(context):
+                        item = step(value)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    step, value = generator.send, (yield item)
+                except GeneratorExit:
+                    with _within(context):
+                        generator.close()
+                    raise
+                except BaseException as thrown:  # handed to the generator, as Python would
+                    step, value = generator.throw, thrown
+
+    return wrapper
+
+
+def _around_async_generator(function: Callable[..., Any], new_scope: Callable[[], Scope]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        with _closing(new_scope()) as context:
+            generator = function(*args, **kwargs)
+            step, value = generator.asend, None
+            while True:
+                try:
+                    with _within(context):
+                        item = await step(value)
+                except StopAsyncIteration:
+                    return
+                try:
+                    step, value = generator.asend, (yield item)
+                except GeneratorExit:
+                    with _within(context):
+                        await generator.aclose()
+                    raise
+                except BaseException as thrown:  # handed to the generator, as Python would
+                    step, value = generator.athrow, thrown
+
+    return wrapper

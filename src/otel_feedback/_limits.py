@@ -71,7 +71,8 @@ def json_array(entries: Sequence[Mapping[str, Any]], room: int) -> str | None:
     text = _dump(entries)
     if len(text) <= room:
         return text
-    kept, length = [], 2
+    kept: list[Mapping[str, Any]] = []
+    length = 2  # the brackets
     for entry in entries:
         length += len(_dump(entry)) + (1 if kept else 0)
         if length > room:

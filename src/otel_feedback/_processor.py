@@ -1,5 +1,6 @@
-"""The span processor that finds interactions among a service's spans and gathers their facts, and the sampler that
-lets it see the requests which the service's own sampler drops.
+"""The span processor that finds interactions among a service's spans and gathers their facts.
+
+With it comes the sampler that lets it see the requests which the service's own sampler drops.
 
 Which span is the interaction: the one that ``interaction()`` opened; else the HTTP server span, once an inference
 starts below it; else the outermost workflow, agent or inference span.
@@ -15,9 +16,10 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-from otel_feedback import _dialects, _facts, _guard, _limits, _prompts, semconv
+from otel_feedback import _dialects, _facts, _guard, _ledger, _limits, _prompts, semconv
 from otel_feedback._dialects import Fact, Role
-from otel_feedback._facts import Call, FactSheet, Kind, Node, PromptStamp, ledger
+from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
+from otel_feedback._ledger import Node, ledger
 
 _HTTP_METHODS: Final = ("http.request.method", "http.method")
 _HTTP_ROUTE: Final = "http.route"
@@ -28,12 +30,20 @@ class FeedbackSpanProcessor(SpanProcessor):
 
     Nothing is exported here: the spans stay the service's own, and its exporters send them. Memory is bounded by
     ``Settings.live_spans`` and ``Settings.finished_interactions``; spans that never end are forgotten, oldest first.
+
+    Attributes:
+        active: Whether new spans are followed; a provider gives no processor back, so one is put to sleep instead.
     """
+
+    def __init__(self) -> None:
+        self.active = True
 
     @_guard.guarded()
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the sheet that a new span belongs to; open one where there is none."""
         scope = span.instrumentation_scope
+        if not self.active:
+            return
         if scope is not None and scope.name == semconv.SCOPE:
             return  # interaction() keeps its own sheet
         context = span.get_span_context()
@@ -47,10 +57,13 @@ class FeedbackSpanProcessor(SpanProcessor):
         elif role.answers and sheet.kind is Kind.ROOT:
             outer, sheet = sheet, _open(span, context, role, attributes)
             sheet.inherit(outer)
-        call = _begin(sheet, span, attributes) if role is Role.INFERENCE else None
-        if role is Role.AGENT:
-            sheet.began = sheet.began or sheet.kind is Kind.BARE
-        ledger.put(_facts.key_of(context), Node(sheet, role, call))
+        call = None
+        if role is Role.INFERENCE:
+            call = _begin(sheet, attributes)
+            _name_prompt(span, call.prompt, attributes)
+        elif role is Role.AGENT and sheet.span is span:
+            call = _begin(sheet, attributes)  # an agent elsewhere answers without an inference that we see
+        ledger.put(_ledger.key_of(context), Node(sheet, role, call))
 
     @_guard.guarded()
     def on_end(self, span: ReadableSpan) -> None:
@@ -58,7 +71,7 @@ class FeedbackSpanProcessor(SpanProcessor):
         context = span.get_span_context()
         if context is None:
             return
-        key = _facts.key_of(context)
+        key = _ledger.key_of(context)
         node = ledger.end(key)
         if node is None:
             return
@@ -80,10 +93,10 @@ class FeedbackSpanProcessor(SpanProcessor):
 def _enclosing(span: Span, parent_context: Context | None) -> FactSheet | None:
     parent = span.parent
     if parent is not None and not parent.is_remote:
-        node = ledger.node(_facts.key_of(parent))
+        node = ledger.node(_ledger.key_of(parent))
         if node is not None:
             return node.sheet
-    return _facts.sheet_in(parent_context)
+    return _ledger.sheet_in(parent_context)
 
 
 def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mapping[str, Any]) -> FactSheet:
@@ -98,8 +111,8 @@ def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mappin
     if kind is Kind.REQUEST:
         sheet.route = lambda: _route_of(span)
     elif kind is Kind.BARE:
-        sheet.route = span.name
-        sheet.prompt = _facts.take_loose_prompt()
+        sheet.route = _dialects.name_of(attributes) or span.name
+        sheet.prompt = _ledger.take_loose_prompt()
     return sheet
 
 
@@ -111,15 +124,14 @@ def _route_of(span: Span) -> str:
     return span.name
 
 
-def _begin(sheet: FactSheet, span: Span, attributes: Mapping[str, Any]) -> Call:
+def _begin(sheet: FactSheet, attributes: Mapping[str, Any]) -> Call:
     """Note that a model is being called: now this sheet's span is an interaction."""
-    call = Call(None, _dialects.facts_of(attributes))
-    call.prompt = _prompt_of(sheet, call.facts, attributes)
+    told = _dialects.facts_of(attributes)
+    call = Call(_prompt_of(sheet, told, attributes), told)
     sheet.answer = call
     sheet.began = True
     _learn_general(sheet, call.facts)
     sheet.write()
-    _name_prompt(span, call.prompt, attributes)
     return call
 
 
@@ -129,12 +141,14 @@ def _prompt_of(sheet: FactSheet, told: Mapping[Fact, str], attributes: Mapping[s
         return PromptStamp(told[Fact.PROMPT_NAME], told.get(Fact.PROMPT_VERSION, semconv.UNKNOWN))
     if sheet.prompt is not None:
         return sheet.prompt
-    note = _facts.current_call() or _facts.CallNote()
+    note = _ledger.current_call() or CallNote()
     own = note.fingerprint
     if own is None:
         system = _dialects.system_of(attributes)
         own = _prompts.fingerprint(system) if system else None
-    return PromptStamp(note.name or sheet.name_of_prompt(), note.version or own or semconv.UNKNOWN, own)
+    name = note.name or sheet.name_of_prompt()
+    version = note.version or (ledger.version(name, own) if own else semconv.UNKNOWN)
+    return PromptStamp(name, version, own)
 
 
 def _name_prompt(span: trace.Span, stamp: PromptStamp, attributes: Mapping[str, Any]) -> None:
@@ -177,14 +191,13 @@ def _learn_general(sheet: FactSheet, told: Mapping[Fact, str]) -> bool:
 
 def _complete_prompt(call: Call, attributes: Mapping[str, Any]) -> bool:
     """Take the system instruction's fingerprint from a span that shows it only at its end."""
-    stamp = call.prompt
-    if stamp is None or stamp.version != semconv.UNKNOWN:
+    if call.prompt.version != semconv.UNKNOWN:
         return False
     system = _dialects.system_of(attributes)
     if not system:
         return False
     own = _prompts.fingerprint(system)
-    call.prompt = stamp._replace(version=own, fingerprint=own)
+    call.prompt = call.prompt._replace(version=ledger.version(call.prompt.name, own), fingerprint=own)
     return True
 
 
@@ -197,7 +210,7 @@ class KeepForFeedback(Sampler):
     def __init__(self, inner: Sampler) -> None:
         self.inner = inner
 
-    def should_sample(
+    def should_sample(  # noqa: PLR0917 - the SDK's signature
         self,
         parent_context: Context | None,
         trace_id: int,

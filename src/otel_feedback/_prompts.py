@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping
 from typing import Final
 
-from otel_feedback import _facts, _guard, _runtime
+from otel_feedback import _facts, _guard, _ledger, _runtime
 from otel_feedback.exceptions import PromptError
 
 FINGERPRINT_DIGITS: Final = 12
@@ -15,7 +15,7 @@ _MAX_VARIABLES: Final = 20
 
 
 def fingerprint(text: str) -> str:
-    """Return the first 12 hex digits of SHA-256 over a text in UTF-8 (lone surrogates as they are, ``surrogatepass``)."""
+    """Return the first 12 hex digits of SHA-256 over a text in UTF-8 (lone surrogates by ``surrogatepass``)."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:FINGERPRINT_DIGITS]
 
 
@@ -74,7 +74,7 @@ class PromptTemplate:
                 f"({type(error).__name__})."
             ) from None
         with _guard.guard("PromptTemplate.format"):
-            _facts.declare_prompt(self._stamped(variables))
+            _ledger.declare_prompt(self._stamped(variables))
         return rendered
 
     def _stamped(self, variables: Mapping[str, object]) -> _facts.PromptStamp:

@@ -45,7 +45,7 @@ class InvalidFeedbackError(OtelFeedbackError):
     """A feedback that cannot be understood.
 
     Attributes:
-        field: Name of the part that is wrong: ``signal``, ``value``, ``reasons``, ``comment``, ``correction``, ``id``, ...
+        field: Name of the part that is wrong: ``signal``, ``value``, ``reasons``, ``comment``, ``correction``, ...
     """
 
     def __init__(self, field: str, message: str) -> None:

@@ -244,6 +244,9 @@ SOURCE_RECORD: Final = "record"
 UNKNOWN: Final = "unknown"
 """Value of a fact on a carrier that was not known when its handle left."""
 
+VARIES: Final = "varies"
+"""Version of a prompt that nobody declared and whose text differs from call to call."""
+
 # --- Content ------------------------------------------------------------------------------------------------------
 
 CONTENT_ATTRIBUTES: Final = (

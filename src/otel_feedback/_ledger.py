@@ -1,0 +1,208 @@
+"""Find the sheet that a span, a context or a stretch of code writes to.
+
+Sheets are found by the (trace id, span id) of any span below them, in tables of bounded size. Every table is a plain
+dict used through single, atomic operations: no lock is held when a process forks or a thread dies.
+"""
+
+import contextvars
+from collections.abc import Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from otel_feedback import _guard, _runtime, semconv
+from otel_feedback._dialects import Role
+from otel_feedback._facts import Call, CallNote, FactSheet, PromptStamp
+
+Key = tuple[int, int]
+"""(trace id, span id)."""
+
+
+MAX_VERSIONS: Final = 50
+"""Different fingerprints of one undeclared prompt that are told apart."""
+
+MAX_VERSIONED_NAMES: Final = 1000
+"""Undeclared prompts whose fingerprints are told apart."""
+
+
+class Node(NamedTuple):
+    """One live span below a sheet."""
+
+    sheet: FactSheet
+    role: Role
+    call: Call | None = None
+
+
+T = TypeVar("T")
+
+
+def bounded_put(table: dict[Key, T], key: Key, value: T, limit: int) -> None:
+    """Put an entry into a table and let go of the oldest ones beyond ``limit``."""
+    table[key] = value
+    while len(table) > limit:
+        try:
+            table.pop(next(iter(table)), None)
+        except (StopIteration, RuntimeError):  # noqa: PERF203 - another thread changed it meanwhile, and keeps the bound
+            break
+
+
+class Ledger:
+    """All sheets of this process, by the spans below them."""
+
+    def __init__(self) -> None:
+        self._live: dict[Key, Node] = {}
+        self._ended: dict[Key, Node] = {}
+        """Spans that ended inside an open sheet: what was started from them still belongs there."""
+        self._finished: dict[Key, dict[str, str]] = {}
+        self._versions: dict[str, set[str]] = {}
+
+    def version(self, name: str, fingerprint: str) -> str:
+        """Return the version of a prompt that nobody declared: its fingerprint, while there are few of them.
+
+        A system instruction that holds the date or the retrieved passages has a new fingerprint at each call; as
+        metric labels these would never end, so from ``MAX_VERSIONS`` on a name's version is ``varies``.
+        """
+        if name not in self._versions and len(self._versions) >= MAX_VERSIONED_NAMES:
+            return semconv.VARIES
+        seen = self._versions.setdefault(name, set())
+        if fingerprint not in seen:
+            if len(seen) >= MAX_VERSIONS:
+                _guard.warn_once(
+                    f"varies:{name}",
+                    "otel-feedback: the system instruction of %s differs from call to call, so its version reads "
+                    "'varies'. Declare the unchanging part as PromptTemplate(name, text) to tell versions apart.",
+                    name,
+                )
+                return semconv.VARIES
+            seen.add(fingerprint)
+        return fingerprint
+
+    def node(self, key: Key) -> Node | None:
+        """Find the sheet and role of a span; None where its sheet is closed."""
+        node = self._live.get(key) or self._ended.get(key)
+        return node if node is not None and node.sheet.open else None
+
+    def put(self, key: Key, node: Node) -> None:
+        """Remember a live span."""
+        bounded_put(self._live, key, node, _runtime.settings().live_spans)
+
+    def end(self, key: Key) -> Node | None:
+        """Take a span off the live ones when it ends and return what it was, if it was known."""
+        node = self._live.pop(key, None)
+        if node is not None and node.sheet.open and node.sheet.context.span_id != key[1]:
+            bounded_put(self._ended, key, node, _runtime.settings().finished_interactions)
+        return node
+
+    def close(self, sheet: FactSheet) -> None:
+        """Close a sheet when its span ends, and keep its facts for ``record()`` in this process."""
+        sheet.open = False
+        key = key_of(sheet.context)
+        self._live.pop(key, None)
+        if sheet.is_interaction:
+            bounded_put(self._finished, key, sheet.facts(), _runtime.settings().finished_interactions)
+        sheet.span = sheet.route = None  # what still refers to the sheet shall not keep the span
+
+    def facts(self, key: Key) -> dict[str, str] | None:
+        """Return what is known of an interaction that runs or has ended in this process, or None."""
+        finished = self._finished.get(key)
+        if finished is not None:
+            return finished
+        node = self._live.get(key)
+        if node is None or node.sheet.context.span_id != key[1]:
+            return None
+        return node.sheet.facts()
+
+    def clear(self) -> None:
+        """Forget everything: for tests."""
+        self._live.clear()
+        self._ended.clear()
+        self._finished.clear()
+        self._versions.clear()
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return how many live, ended and finished entries there are."""
+        return len(self._live), len(self._ended), len(self._finished)
+
+
+ledger: Final = Ledger()
+"""The one ledger of this process: span ids are unique across providers."""
+
+_SHEET: Final = "otel-feedback-sheet"
+_call_note: contextvars.ContextVar[CallNote | None] = contextvars.ContextVar("otel_feedback_call", default=None)
+_loose_prompt: contextvars.ContextVar[PromptStamp | None] = contextvars.ContextVar("otel_feedback_prompt", default=None)
+
+
+def key_of(context: trace.SpanContext) -> Key:
+    """Return the key of a span in the tables."""
+    return context.trace_id, context.span_id
+
+
+def with_sheet(sheet: FactSheet, context: otel_context.Context | None = None) -> otel_context.Context:
+    """Return a context that carries a sheet past spans which the tables don't know (sampled out, or lost)."""
+    return otel_context.set_value(_SHEET, sheet, context)
+
+
+def sheet_in(context: otel_context.Context | None) -> FactSheet | None:
+    """Return the open sheet that a context carries, or None."""
+    sheet = otel_context.get_value(_SHEET, context)
+    return sheet if isinstance(sheet, FactSheet) and sheet.open else None
+
+
+def current_sheet(context: otel_context.Context | None = None) -> FactSheet | None:
+    """Return the sheet that the current span writes to, or None outside of any."""
+    node = ledger.node(key_of(trace.get_current_span(context).get_span_context()))
+    return node.sheet if node is not None else sheet_in(context)
+
+
+def finished_facts(trace_id: int, span_id: int) -> Mapping[str, str] | None:
+    """Return the facts of an interaction of this process by the names of ``semconv``, or None."""
+    return ledger.facts((trace_id, span_id))
+
+
+def declare_prompt(stamp: PromptStamp) -> None:
+    """Say which template was just rendered: it is the one of the inference that comes next."""
+    sheet = current_sheet()
+    if sheet is None:
+        _loose_prompt.set(stamp)
+    else:
+        sheet.prompt = stamp
+
+
+def take_loose_prompt() -> PromptStamp | None:
+    """Return the template that was rendered outside of any span, once."""
+    stamp = _loose_prompt.get()
+    if stamp is not None:
+        _loose_prompt.set(None)
+    return stamp
+
+
+def note_call(note: CallNote | None) -> "contextvars.Token[CallNote | None]":
+    """Leave word of a client's arguments for the inference span that is about to start."""
+    return _call_note.set(note)
+
+
+def forget_call(token: "contextvars.Token[CallNote | None]") -> None:
+    """Take the word back when the call has returned."""
+    _call_note.reset(token)
+
+
+def current_call() -> CallNote | None:
+    """Return the word that was left for this call, or None."""
+    return _call_note.get()
+
+
+def handle_of(sheet: FactSheet) -> str | None:
+    """Make the handle of an interaction, with the facts known by now; None without a key or a valid span."""
+    codec = _runtime.codec()
+    context = sheet.context
+    if codec is None or not context.is_valid:
+        return None
+    facts = sheet.facts()
+    return codec.issue(
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        sampled=context.trace_flags.sampled,
+        facts=facts,
+        user=facts.get(semconv.USER_HASH),
+    )

@@ -1,0 +1,71 @@
+"""Join a tracer provider: our span processor, and our sampler around the service's."""
+
+import weakref
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from otel_feedback import _guard
+from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
+
+_joined: "weakref.WeakKeyDictionary[Any, FeedbackSpanProcessor]" = weakref.WeakKeyDictionary()
+_waiting = False
+"""Whether the service had no provider yet when it was instrumented."""
+
+_NO_PROVIDER: Final = (
+    "otel-feedback: there is no OpenTelemetry SDK tracer provider (found %s), so answers have no handles. Install "
+    "opentelemetry-distro (pip install 'otel-feedback[otlp]') and run the service by opentelemetry-instrument, or call "
+    "FeedbackInstrumentor().instrument(tracer_provider=...)."
+)
+
+
+def attach(provider: Any, *, final: bool = True) -> bool:
+    """Join a provider, once.
+
+    Args:
+        provider: The provider; None for the global one.
+        final: Whether to warn where there is none; else a later call will say so.
+
+    Returns:
+        Whether it is joined now.
+    """
+    global _waiting  # noqa: PLW0603 - one process, one global provider
+    chosen: Any = provider if provider is not None else trace.get_tracer_provider()
+    if chosen in _joined:
+        _joined[chosen].active = True
+        _waiting = False
+        return True
+    if not callable(getattr(chosen, "add_span_processor", None)):
+        _waiting = provider is None
+        if final:
+            _guard.warn_once("no-provider", _NO_PROVIDER, type(chosen).__name__)
+        return False
+    _waiting = False
+    processor = FeedbackSpanProcessor()
+    _joined[chosen] = processor
+    _keep_dropped(chosen)
+    chosen.add_span_processor(processor)
+    return True
+
+
+def attach_late() -> None:
+    """Join a global provider that the service set only after it was instrumented: looked for while there is none."""
+    if _waiting:
+        attach(None, final=False)
+
+
+def detach() -> None:
+    """Stop following spans; a provider gives no processor back, so ours are only put to sleep."""
+    global _waiting  # noqa: PLW0603 - one process, one global provider
+    _waiting = False
+    for processor in _joined.values():
+        processor.active = False
+
+
+def _keep_dropped(provider: Any) -> None:
+    sampler = getattr(provider, "sampler", None)
+    if sampler is None or isinstance(sampler, KeepForFeedback):
+        return
+    with _guard.guard("sampler"):
+        # A tracer takes the sampler when it is made: those that exist already go on with the service's own.
+        provider.sampler = KeepForFeedback(sampler)

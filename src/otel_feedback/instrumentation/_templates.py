@@ -1,0 +1,102 @@
+"""Read the prompt from a client's arguments when a call starts, for services that declare no template.
+
+The instrumentations show the system instruction only with content on, and then at the end of the call: too late for a
+stream's header. Only a fingerprint is kept of it.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import wrapt
+
+from otel_feedback import _facts, _guard, _ledger, _prompts
+from otel_feedback._dialects import text_of
+
+_SYSTEM_ROLES: Final = ("system", "developer")
+
+_OPENAI_METHODS: Final = (
+    ("openai.resources.chat.completions.completions", "Completions", ("create", "parse"), False),
+    ("openai.resources.chat.completions.completions", "AsyncCompletions", ("create", "parse"), True),
+    ("openai.resources.responses.responses", "Responses", ("create", "parse"), False),
+    ("openai.resources.responses.responses", "AsyncResponses", ("create", "parse"), True),
+)
+
+_hooked: set[str] = set()
+_active = False
+
+
+def hook() -> None:
+    """Wrap the client methods, where and when their library is imported."""
+    global _active  # noqa: PLW0603 - import hooks can't be taken back, so the wrappers ask
+    _active = True
+    for module, cls, methods, is_async in _OPENAI_METHODS:
+        place = f"{module}:{cls}"
+        if place not in _hooked:
+            _hooked.add(place)
+            wrapt.register_post_import_hook(functools.partial(_wrap, cls, methods, is_async=is_async), module)
+
+
+def unhook() -> None:
+    """Let the wrappers do nothing: other instrumentations may have wrapped them in turn."""
+    global _active  # noqa: PLW0603 - see hook
+    _active = False
+
+
+@_guard.guarded()
+def _wrap(cls: str, methods: Sequence[str], module: Any, *, is_async: bool) -> None:
+    for method in methods:
+        if hasattr(getattr(module, cls, None), method):
+            wrapt.wrap_function_wrapper(module, f"{cls}.{method}", _around_async if is_async else _around)
+
+
+def _around(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    note = _note_of(kwargs) if _active else None
+    if note is None:
+        return wrapped(*args, **kwargs)
+    token = _ledger.note_call(note)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        _ledger.forget_call(token)
+
+
+async def _around_async(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    note = _note_of(kwargs) if _active else None
+    if note is None:
+        return await wrapped(*args, **kwargs)
+    token = _ledger.note_call(note)
+    try:
+        return await wrapped(*args, **kwargs)
+    finally:
+        _ledger.forget_call(token)
+
+
+@_guard.guarded()
+def _note_of(kwargs: Mapping[str, Any]) -> _facts.CallNote | None:
+    """Read the arguments of a chat or responses call; None where they tell nothing."""
+    stored = kwargs.get("prompt")
+    system = kwargs.get("instructions")
+    if not isinstance(system, str):
+        system = _system_of(kwargs.get("messages")) or _system_of(kwargs.get("input"))
+    own = _prompts.fingerprint(system) if system else None
+    if isinstance(stored, Mapping) and isinstance(stored.get("id"), str):
+        version = stored.get("version")
+        return _facts.CallNote(stored["id"], version if isinstance(version, str) else None, own)
+    return _facts.CallNote(fingerprint=own) if own else None
+
+
+def _system_of(messages: Any) -> str | None:
+    """Join the system messages that open a conversation; an iterator is left alone, reading would use it up."""
+    if not isinstance(messages, (list, tuple)):
+        return None
+    texts = []
+    for message in messages:
+        role = message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
+        if role not in _SYSTEM_ROLES:
+            break
+        content = message.get("content") if isinstance(message, Mapping) else getattr(message, "content", None)
+        text = text_of(content)
+        if text:
+            texts.append(text)
+    return "\n".join(texts) or None

@@ -1,0 +1,164 @@
+"""ASGI middleware that gives each answer its handle in the response header, streamed answers included.
+
+A stream's header leaves before its generator has called a model, so the start of a response waits for the first chunk
+of its body, at most ``Settings.stream_wait_ms``; the body is never delayed by more than that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from otel_feedback import _facts, _guard, _ledger, _runtime
+from otel_feedback.instrumentation import _attach, _headers
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_MARK: Final = "otel_feedback"
+"""Key in the scope: an outer one of these middlewares is at work already."""
+
+_MAX_ROUTES: Final = 1000
+
+_answering_routes: dict[str, None] = {}
+"""Routes whose request was itself an answer before, oldest first."""
+
+
+class FeedbackMiddleware:
+    """Add the ``feedback-handle`` header to responses that answer with a model.
+
+    It must run inside of whatever opens the request's server span. ``FeedbackInstrumentor`` puts it into FastAPI and
+    Starlette applications; others can wrap their application in it.
+
+    Attributes:
+        app: The wrapped application, under the name by which frameworks walk a stack of middlewares.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        sheet = None
+        if scope["type"] == "http" and _MARK not in scope:
+            sheet = _request_sheet()
+        if sheet is None:
+            await self.app(scope, receive, send)
+            return
+        scope[_MARK] = True
+        response = _Response(sheet, scope.get("method", ""), send)
+        token = otel_context.attach(_ledger.with_sheet(sheet))
+        try:
+            await self.app(scope, receive, response.send)
+        except Exception:
+            await response.release()  # as if nothing had waited: what handles the error must see a started response
+            raise
+        else:
+            await response.release()
+        finally:
+            response.finish()
+            otel_context.detach(token)
+
+
+@_guard.guarded()
+def _request_sheet() -> _facts.FactSheet | None:
+    """Return the sheet of the request's server span, marked as served by us; None without any."""
+    _attach.attach_late()
+    node = _ledger.ledger.node(_ledger.key_of(trace.get_current_span().get_span_context()))
+    if node is None or node.sheet.kind is not _facts.Kind.REQUEST:
+        return None
+    node.sheet.served = True
+    return node.sheet
+
+
+class _Response:
+    """One response on its way out: its start may be held until a model is called."""
+
+    def __init__(self, sheet: _facts.FactSheet, method: str, send: Send) -> None:
+        self._sheet = sheet
+        self._method = method
+        self._send = send
+        self._held: Message | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._release: asyncio.Task[None] | None = None
+        self._route: str | None = None
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the start of an answer gets its handle, or is held until it can."""
+        if message["type"] == "http.response.start":
+            if self._hold(message):
+                return
+            message = self._with_handle(message)
+        else:
+            await self.release()
+        await self._send(message)
+
+    async def release(self) -> None:
+        """Send the held start, and wait for it where the timer is sending it at this moment."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._release is not None:
+            await self._release
+            self._release = None
+        message, self._held = self._held, None
+        if message is not None:
+            await self._send(self._with_handle(message))
+
+    @_guard.guarded(default=False)
+    def _hold(self, message: Message) -> bool:
+        wait = _runtime.settings().stream_wait_ms / 1000
+        if wait <= 0 or not _headers.may_carry(message["status"]) or self._sheet.target() is not None:
+            return False
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another event loop (trio): nothing is held there
+            return False
+        self._timer = loop.call_later(wait, self._time_is_up, loop)
+        self._held = message
+        return True
+
+    def _time_is_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        message, self._held = self._held, None
+        if message is not None:
+            self._release = loop.create_task(self._start_late(self._with_handle(message)))
+
+    async def _start_late(self, message: Message) -> None:
+        await self._send(message)
+
+    def _with_handle(self, message: Message) -> Message:
+        """Return the start of the response with the handle, or as it was; never raises."""
+        with _guard.guard("FeedbackMiddleware"):
+            handle = self._handle(message["status"])
+            if handle is not None:
+                headers = _headers.with_handle(message.get("headers", ()), handle)
+                if headers is not None:
+                    return {**message, "headers": headers}
+        return message
+
+    def _handle(self, status: int) -> str | None:
+        if not _headers.may_carry(status):
+            return None
+        self._route = f"{self._method} {self._sheet.name_of_prompt()}"
+        target = self._sheet.target()
+        if target is None and not self._sheet.own and self._route in _answering_routes:
+            target = self._sheet  # this route's answers begin after their header has left
+        return _ledger.handle_of(target) if target is not None else None
+
+    @_guard.guarded()
+    def finish(self) -> None:
+        """Remember a route whose request turned out to be the answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._route is None or not self._sheet.is_interaction:
+            return
+        _answering_routes.pop(self._route, None)
+        _answering_routes[self._route] = None
+        while len(_answering_routes) > _MAX_ROUTES:
+            _answering_routes.pop(next(iter(_answering_routes)), None)
