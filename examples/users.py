@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -168,6 +169,20 @@ class Crowd:
         self._capture = capture
         self._later: list[Callable[[], Awaitable[None]]] = []
 
+    async def run(self, on_user: Callable[[], None] = lambda: None) -> Truth:
+        """Everybody comes, a few at a time; ``on_user`` is called when one has left. Second thoughts come last."""
+        numbers = iter(range(self._visit.questions))
+
+        async def queue() -> None:
+            for number in numbers:
+                await self.come(number)
+                on_user()
+
+        await asyncio.gather(*(queue() for _ in range(self._visit.concurrency)))
+        for second_thought in self._later:
+            await second_thought()
+        return self.truth
+
     async def come(self, number: int) -> None:
         """One user comes with one question. What the user does depends on the seed and the number alone."""
         dice = random.Random(f"{self._visit.seed}:{number}")
@@ -180,11 +195,6 @@ class Crowd:
             if dice.random() < REPHRASE_SHARE:
                 await self._tell(dice, outcome, "rephrase", _likeness(*wordings))
             await self._ask_and_judge(dice, question, page, wordings[1], conversation)
-
-    async def think_again(self) -> None:
-        """Much later: the second thoughts."""
-        for second_thought in self._later:
-            await second_thought()
 
     async def _ask_and_judge(
         self, dice: random.Random, question: Question, page: str, wording: str, conversation: str
@@ -262,19 +272,9 @@ def _likeness(one: str, other: str) -> float:
 
 
 async def simulate(visit: Visit, on_user: Callable[[], None] = lambda: None) -> Truth:
-    """Let all users come, a few at a time; ``on_user`` is called when one has left."""
-    numbers = iter(range(visit.questions))
-
-    async def queue(crowd: Crowd) -> None:
-        for number in numbers:
-            await crowd.come(number)
-            on_user()
-
+    """Let all users come over HTTP; see ``Crowd.run``."""
     async with _client(visit.url) as service, _client(visit.capture or "http://unused") as capture:
-        crowd = Crowd(visit, service, capture if visit.capture else None)
-        await asyncio.gather(*(queue(crowd) for _ in range(visit.concurrency)))
-        await crowd.think_again()
-    return crowd.truth
+        return await Crowd(visit, service, capture if visit.capture else None).run(on_user)
 
 
 def _client(url: str) -> httpx.AsyncClient:
@@ -283,7 +283,11 @@ def _client(url: str) -> httpx.AsyncClient:
 
 def show_truth(truth: Truth, console: Console) -> None:
     """Print what the users know as a table."""
-    table = Table("page", "prompt", "answers", "right", "voted", "up", "down", "changed", "copied", "asked again")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    for name in ("page", "prompt"):
+        table.add_column(name, no_wrap=True)
+    for name in ("answers", "right", "voted", "up", "down", "changed", "copied", "again"):
+        table.add_column(name, justify="right")
     for (page, prompt), row in sorted(truth.rows.items()):
         votes = (row.voted, row.positive, row.negative, row.changed + row.retracted)
         counts = (row.answers, row.right, *votes, row.implicit["copy"], row.implicit["rephrase"])
