@@ -12,12 +12,15 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from otel_feedback import _guard, _runtime, semconv
-from otel_feedback._dialects import Role
+from otel_feedback._dialects import Fact, Role
 from otel_feedback._facts import Call, CallNote, FactSheet, PromptStamp
 
 Key = tuple[int, int]
 """(trace id, span id)."""
 
+
+MAX_MODELS: Final = 1000
+"""Models that were asked for whose exact answering model is remembered."""
 
 MAX_VERSIONS: Final = 50
 """Different fingerprints of one undeclared prompt that are told apart."""
@@ -56,6 +59,20 @@ class Ledger:
         """Spans that ended inside an open sheet: what was started from them still belongs there."""
         self._finished: dict[Key, dict[str, str]] = {}
         self._versions: dict[str, set[str]] = {}
+        self._models: dict[str, str] = {}
+
+    def note_model(self, asked: str, answered: str) -> None:
+        """Remember which exact model answered for the one that was asked for."""
+        if asked in self._models or len(self._models) < MAX_MODELS:
+            self._models[asked] = answered
+
+    def model(self, asked: str) -> str:
+        """Return the exact model that answered last for this one; itself before any answer.
+
+        A stream's handle leaves before the answer tells its model; by this its votes have the label that its
+        interaction will have.
+        """
+        return self._models.get(asked, asked)
 
     def version(self, name: str, fingerprint: str) -> str:
         """Return the version of a prompt that nobody declared: its fingerprint, while there are few of them.
@@ -119,6 +136,7 @@ class Ledger:
         self._ended.clear()
         self._finished.clear()
         self._versions.clear()
+        self._models.clear()
 
     def sizes(self) -> tuple[int, int, int]:
         """Return how many live, ended and finished entries there are."""
@@ -199,6 +217,8 @@ def handle_of(sheet: FactSheet) -> str | None:
     if codec is None or not context.is_valid:
         return None
     facts = sheet.facts()
+    if sheet.answer is not None and Fact.RESPONSE_MODEL not in sheet.answer.facts and semconv.FEEDBACK_MODEL in facts:
+        facts[semconv.FEEDBACK_MODEL] = ledger.model(facts[semconv.FEEDBACK_MODEL])
     return codec.issue(
         trace_id=context.trace_id,
         span_id=context.span_id,

@@ -172,6 +172,8 @@ def _learn(node: Node, attributes: Mapping[str, Any]) -> bool:
     learnt = _learn_general(sheet, told)
     if call is not None:
         call.facts.update(told)
+        if Fact.REQUEST_MODEL in call.facts and Fact.RESPONSE_MODEL in call.facts:
+            ledger.note_model(call.facts[Fact.REQUEST_MODEL], call.facts[Fact.RESPONSE_MODEL])
         learnt = _complete_prompt(call, attributes) or learnt or call is sheet.answer
     if role in (Role.RETRIEVAL, Role.OTHER):
         documents = _dialects.documents_of(attributes)
