@@ -4,15 +4,16 @@ A ``Recorder`` joins what the layers below know: the handle says about what, the
 book what it changes, and the delivery takes the carrier that comes of it.
 """
 
+import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from otel_feedback import _ledger, _runtime, semconv
 from otel_feedback._carrier import Delivery, SpanDelivery, build_carrier
-from otel_feedback._feedback import clean_text, read_feedback
+from otel_feedback._feedback import read_feedback
 from otel_feedback._guard import failed, is_strict, warn_once
 from otel_feedback._handle import HandleCodec
 from otel_feedback._settings import Settings
@@ -150,8 +151,9 @@ class Recorder:
         return Receipt(feedback.id, "repeated" if transition.repeated else "recorded")
 
 
-_default: Final[dict[str, Recorder]] = {}
-"""The recorder of this process, once there is one: set by one atomic operation, so that no lock can outlive a fork."""
+_chosen: Final[list[Recorder]] = []
+_made: Final[dict[HandleCodec, Recorder]] = {}
+"""The recorder of this process's codec: made by one atomic operation, so that no lock can outlive a fork."""
 
 
 def default_recorder() -> Recorder:
@@ -160,23 +162,30 @@ def default_recorder() -> Recorder:
     Raises:
         ConfigurationError: No handle key can be used.
     """
-    if (recorder := _default.get("recorder")) is not None:
-        return recorder
+    if _chosen:
+        return _chosen[-1]
     codec = _runtime.codec()
     if codec is None:
         raise ConfigurationError(
             "Handles can't be checked, since no key can be used: set OTEL_FEEDBACK_HANDLE_KEYS. "
             "`otel-feedback key new` makes a key."
         )
-    return _default.setdefault("recorder", Recorder(codec=codec, settings=_runtime.settings()))
-
-
-def use_recorder(recorder: Recorder | None) -> None:
-    """Share this recorder from now on; ``None`` for a new one at the next use."""
+    recorder = _made.get(codec)
     if recorder is None:
-        _default.pop("recorder", None)
-    else:
-        _default["recorder"] = recorder
+        for older in list(_made):
+            _made.pop(older, None)
+        recorder = _made.setdefault(codec, Recorder(codec=codec, settings=_runtime.settings()))
+    return recorder
+
+
+@contextlib.contextmanager
+def recorder_in_use(recorder: Recorder) -> Iterator[Recorder]:
+    """Let ``record()`` and every capture endpoint without a recorder of its own use this one: for tests."""
+    _chosen.append(recorder)
+    try:
+        yield recorder
+    finally:
+        _chosen.remove(recorder)
 
 
 def record(
@@ -212,7 +221,9 @@ def record(
         The receipt, with the feedback's id.
     """
     if not _runtime.enabled():
-        return Receipt("", "rejected", "otel-feedback is switched off.")
+        return Receipt(
+            "", "rejected", "otel-feedback is off: OTEL_SDK_DISABLED says so, or a setting that its log names."
+        )
     try:
         return default_recorder().submit(
             handle,
@@ -237,7 +248,7 @@ def _pseudonym(user: str | None) -> str | None:
         return None
     if not isinstance(user, str) or not user:
         raise InvalidFeedbackError("user", "The user must be a text that is not empty.")
-    return _runtime.pseudonym(clean_text(user))
+    return _runtime.pseudonym(user)
 
 
 def _rejected(id: str | None, error: OtelFeedbackError) -> Receipt:  # noqa: A002 - as above
