@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stack.ports import choose_free, is_taken
 from stack.processes import HOST, Process
 
 EXAMPLES: Final = Path(__file__).parent
@@ -47,6 +48,15 @@ class Addresses:
     def capture_url(self) -> str:
         """Of the capture service."""
         return f"http://{HOST}:{self.capture}"
+
+    def in_use(self) -> bool:
+        """Whether somebody listens on one of them already."""
+        return any(is_taken(port) for port in (self.service, self.provider, self.capture))
+
+
+def free_addresses() -> Addresses:
+    """Three ports that nobody uses at this moment."""
+    return Addresses(*choose_free(3))
 
 
 def make_provider(folder: Path, addresses: Addresses) -> Process:

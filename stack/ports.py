@@ -39,32 +39,35 @@ class Ports:
 
 def free_collector_ports() -> CollectorPorts:
     """Return three ports of 127.0.0.1 that nobody uses at this moment."""
-    return CollectorPorts(*_free(len(fields(CollectorPorts))))
+    return CollectorPorts(*choose_free(len(fields(CollectorPorts))))
 
 
 def free_ports() -> Ports:
     """Return ports of 127.0.0.1 that nobody uses at this moment."""
     collector = len(fields(CollectorPorts))
-    numbers = _free(collector + len(fields(Ports)) - 1)
+    numbers = choose_free(collector + len(fields(Ports)) - 1)
     return Ports(CollectorPorts(*numbers[:collector]), *numbers[collector:])
 
 
 def ports_in_use(ports: Ports) -> dict[str, int]:
     """Return those of the ports where somebody listens already, by what was to listen there."""
-    taken = {}
-    for name, port in ports.named().items():
-        with contextlib.closing(socket.socket()) as probe:
-            # As the servers themselves do: a port whose last connections are still being closed is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                taken[name] = port
-    return taken
+    return {name: port for name, port in ports.named().items() if is_taken(port)}
 
 
-def _free(count: int) -> list[int]:
-    """Hold all ports at once while choosing, so that none is given twice."""
+def is_taken(port: int) -> bool:
+    """Return whether somebody listens on a port of 127.0.0.1."""
+    with contextlib.closing(socket.socket()) as probe:
+        # As the servers themselves do: a port whose last connections are still being closed is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
+def choose_free(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody uses; all are held while choosing, so that none is given twice."""
     with contextlib.ExitStack() as held:
         numbers = []
         for _ in range(count):
