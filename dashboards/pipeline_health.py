@@ -1,0 +1,168 @@
+"""The dashboard "Pipeline health": whether the numbers of the other two can be trusted."""
+
+from dashboards import collector_metrics as collector
+from dashboards import panels, queries
+from dashboards.panels import SECONDS, SHARE, Line, Query, Variant
+from grafana_foundation_sdk.builders import dashboard as builder
+from grafana_foundation_sdk.builders import stat, table, timeseries
+
+
+def build(variant: Variant) -> builder.Dashboard:
+    """Return the dashboard in one edition; its numbers need no feature flag, so both editions have the same."""
+    page = panels.page(
+        variant,
+        panels.PIPELINE_HEALTH,
+        "Pipeline health",
+        "What the Collectors took, queued, refused and dropped, and whether all of it was counted.",
+    )
+    shown = (_uncounted(), _overflow(), _uncounted_trend(), _late(), _queues(), _refused(), _dropped(), _queue_trend())
+    for panel in shown:
+        page.with_panel(panel)
+    return page
+
+
+_UNCOUNTED = (
+    "*Acknowledged* (n) is the feedback that Collectors took and told its senders so; *counted* is what the counter by "
+    "template got. Above zero, feedback was taken but not counted: a Collector was stopped within a flush (1 s) of "
+    "it, or its numbers have not reached Prometheus yet. Below zero for some seconds only, it is the delay of the "
+    "Collector's own report (5 s). Computed by subtracting each series' value at the start of the window from its "
+    "value at the end. Cannot be seen here: a Collector that crashes takes up to 5 s of both numbers with it, and a "
+    "repeated delivery is in both; the store tells those."
+)
+
+
+def _uncounted() -> stat.Panel:
+    window = queries.RANGE
+    return panels.stat_panel(
+        "Feedback acknowledged minus counted",
+        f"In the range. {_UNCOUNTED}",
+        [
+            Query("acknowledged", "Acknowledged (n)", collector.acknowledged(window)),
+            Query("counted", "Counted", collector.counted(window)),
+            Query("difference", "Acknowledged minus counted", collector.uncounted(window)),
+        ],
+        width=12,
+    )
+
+
+def _overflow() -> stat.Panel:
+    window = queries.RANGE
+    return panels.stat_panel(
+        "Counted without facts (cardinality overflow)",
+        "Feedback and answers (n) in the range that came after a counter had reached its limit of label combinations "
+        "(`OTEL_FEEDBACK_COLLECTOR_CARDINALITY`): they are counted together, with empty labels, and no template or "
+        "model can be told. Computed from the series with `otel_metric_overflow`. Exact as the counters are.",
+        [
+            Query("template", "By template (n)", collector.overflow(queries.BY_TEMPLATE, window)),
+            Query("model", "By model (n)", collector.overflow(queries.BY_MODEL, window)),
+        ],
+        width=12,
+    )
+
+
+def _uncounted_trend() -> timeseries.Panel:
+    window = queries.INTERVAL
+    return panels.trend_panel(
+        "Feedback acknowledged and counted over time",
+        f"Each point covers the window that ends there; the windows tile the range. {_UNCOUNTED}",
+        [
+            Line(Query("acknowledged", "Acknowledged (n)", collector.acknowledged(window))),
+            Line(Query("counted", "Counted", collector.counted(window))),
+        ],
+        width=12,
+    )
+
+
+def _late() -> timeseries.Panel:
+    return panels.trend_panel(
+        "Late: seconds since each Collector's last report",
+        "How old each Collector's newest number in Prometheus is, and how many Collectors (n, bars) there are. Below "
+        "6 s is normal: they report every 5 s. It grows while Prometheus cannot be reached, whose numbers then come "
+        "later, or after a Collector has ended: it is forgotten after 5 min. Computed as time minus the time of the "
+        "newest sample; exact to a second.",
+        [
+            Line(Query("behind", "{{" + collector.INSTANCE + "}}", collector.behind(), SECONDS)),
+            Line(Query("n", "Collectors (n)", collector.collectors()), bars=True),
+        ],
+        width=12,
+    )
+
+
+def _queues() -> table.Panel:
+    return panels.table_panel(
+        "Queued now, by exporter",
+        "Batches (n) that wait on the Collectors' disks at the end of the range, and how full the fullest queue is. A "
+        "full queue of `otlp_grpc/jaeger` drops spans for Jaeger only; a full one of `otlp_grpc/jaeger_feedback` "
+        "refuses feedback, which its senders repeat and which is then counted again. Read from the Collectors' own "
+        "gauges; as old as their last report (5 s).",
+        (collector.EXPORTER,),
+        [
+            Query("n", "Queued (n)", collector.queued()),
+            Query("use", "Fullest queue", collector.queue_use(), SHARE),
+        ],
+        sort_by="use",
+        descending=True,
+        missing="none",
+        width=8,
+        height=8,
+    )
+
+
+def _refused() -> table.Panel:
+    window = queries.RANGE
+    return panels.table_panel(
+        "Refused, by receiver",
+        "Spans in the range that receivers took (n), that a component behind them refused (memory was short, a queue "
+        "full), and that failed within. Senders repeat what is refused. Computed from the Collectors' own counters by "
+        "subtraction; a Collector that crashes takes up to 5 s of them with it.",
+        (collector.RECEIVER, collector.TRANSPORT),
+        [
+            Query("n", "Accepted (n)", collector.by_receiver(collector.ACCEPTED, window)),
+            Query("refused", "Refused", collector.by_receiver(collector.REFUSED, window)),
+            Query("failed", "Failed", collector.by_receiver(collector.FAILED, window)),
+        ],
+        sort_by="refused",
+        descending=True,
+        missing="none",
+        width=8,
+        height=8,
+    )
+
+
+def _dropped() -> table.Panel:
+    window = queries.RANGE
+    return panels.table_panel(
+        "Dropped, by exporter",
+        "Spans and metric points in the range that were delivered (n), that found the queue full, and that the other "
+        "side rejected for good. For Jaeger's bulk both are dropped; feedback that finds its queue full is refused "
+        "instead; counts are cumulative, so that a dropped point is made up for by the next. Computed from the "
+        "Collectors' own counters by subtraction; a Collector that crashes takes up to 5 s of them with it.",
+        (collector.EXPORTER,),
+        [
+            Query("n", "Delivered (n)", collector.by_exporter(collector.SENT_SPANS, collector.SENT_POINTS, window)),
+            Query(
+                "full",
+                "Queue full",
+                collector.by_exporter(collector.NOT_QUEUED_SPANS, collector.NOT_QUEUED_POINTS, window),
+            ),
+            Query(
+                "rejected",
+                "Rejected",
+                collector.by_exporter(collector.NOT_SENT_SPANS, collector.NOT_SENT_POINTS, window),
+            ),
+        ],
+        sort_by="full",
+        descending=True,
+        missing="none",
+        width=8,
+        height=8,
+    )
+
+
+def _queue_trend() -> timeseries.Panel:
+    return panels.trend_panel(
+        "Queued over time",
+        "Batches (n) that wait on the Collectors' disks, by exporter, over all Collectors. Zero or a few is normal. "
+        "Read from the Collectors' own gauges; a Collector that has ended is in it for 5 min more.",
+        [Line(Query("n", "{{" + collector.EXPORTER + "}} (n)", collector.queued()))],
+    )
