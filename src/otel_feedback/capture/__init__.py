@@ -1,0 +1,19 @@
+"""The HTTP interface that pages and services of any language send feedback to; needs the extra ``[capture]``.
+
+    from otel_feedback.capture import capture_app
+
+    app.mount("/feedback", capture_app(allow_origins=["https://chat.example.com"]))
+
+``docs/capture.md`` describes the interface.
+"""
+
+from otel_feedback.exceptions import MissingExtraError
+
+try:
+    from otel_feedback.capture.app import capture_app
+except ModuleNotFoundError as error:
+    if error.name not in ("starlette", "pydantic"):
+        raise
+    raise MissingExtraError("capture", error.name) from error
+
+__all__ = ["capture_app"]
