@@ -31,18 +31,8 @@ class Role(enum.IntEnum):
         return self >= Role.WORKFLOW
 
 
-class Fact(str, enum.Enum):
-    """What can be known of an answer."""
-
-    REQUEST_MODEL = "request_model"
-    RESPONSE_MODEL = semconv.FEEDBACK_MODEL
-    PROVIDER = semconv.FEEDBACK_PROVIDER
-    RESPONSE_ID = semconv.FEEDBACK_RESPONSE_ID
-    CONVERSATION = semconv.GEN_AI_CONVERSATION_ID
-    QUERY_TYPE = semconv.FEEDBACK_QUERY_TYPE
-    PROMPT_NAME = semconv.FEEDBACK_PROMPT_NAME
-    PROMPT_VERSION = semconv.FEEDBACK_PROMPT_VERSION
-
+REQUEST_MODEL: Final = semconv.GEN_AI_REQUEST_MODEL
+"""Fact: the model that was asked for. All other facts have the names of ``semconv``'s ``feedback.*`` attributes."""
 
 _ROLE_ATTRIBUTES: Final[tuple[tuple[str, Mapping[str, Role]], ...]] = (
     (  # OpenTelemetry GenAI, and OpenLLMetry since it adopted it
@@ -80,30 +70,30 @@ _ROLE_ATTRIBUTES: Final[tuple[tuple[str, Mapping[str, Role]], ...]] = (
     ),
 )
 
-FACT_ATTRIBUTES: Final[Mapping[str, Fact]] = {
-    semconv.GEN_AI_REQUEST_MODEL: Fact.REQUEST_MODEL,
-    semconv.GEN_AI_RESPONSE_MODEL: Fact.RESPONSE_MODEL,
-    semconv.GEN_AI_PROVIDER_NAME: Fact.PROVIDER,
-    semconv.GEN_AI_RESPONSE_ID: Fact.RESPONSE_ID,
-    semconv.GEN_AI_CONVERSATION_ID: Fact.CONVERSATION,
-    semconv.GEN_AI_PROMPT_NAME: Fact.PROMPT_NAME,
-    semconv.GEN_AI_PROMPT_VERSION: Fact.PROMPT_VERSION,
+FACT_ATTRIBUTES: Final[Mapping[str, str]] = {
+    semconv.GEN_AI_REQUEST_MODEL: REQUEST_MODEL,
+    semconv.GEN_AI_RESPONSE_MODEL: semconv.FEEDBACK_MODEL,
+    semconv.GEN_AI_PROVIDER_NAME: semconv.FEEDBACK_PROVIDER,
+    semconv.GEN_AI_RESPONSE_ID: semconv.FEEDBACK_RESPONSE_ID,
+    semconv.GEN_AI_CONVERSATION_ID: semconv.GEN_AI_CONVERSATION_ID,
+    semconv.GEN_AI_PROMPT_NAME: semconv.FEEDBACK_PROMPT_NAME,
+    semconv.GEN_AI_PROMPT_VERSION: semconv.FEEDBACK_PROMPT_VERSION,
     # GenAI conventions before 1.37, still sent by OpenLLMetry
-    "gen_ai.system": Fact.PROVIDER,
+    "gen_ai.system": semconv.FEEDBACK_PROVIDER,
     # OpenInference
-    "llm.model_name": Fact.RESPONSE_MODEL,
-    "llm.provider": Fact.PROVIDER,
-    "session.id": Fact.CONVERSATION,
-    "llm.prompt_template.version": Fact.PROMPT_VERSION,
+    "llm.model_name": semconv.FEEDBACK_MODEL,
+    "llm.provider": semconv.FEEDBACK_PROVIDER,
+    "session.id": semconv.GEN_AI_CONVERSATION_ID,
+    "llm.prompt_template.version": semconv.FEEDBACK_PROMPT_VERSION,
     # OpenLLMetry
-    "traceloop.association.properties.session_id": Fact.CONVERSATION,
-    "traceloop.prompt.key": Fact.PROMPT_NAME,
-    "traceloop.prompt.version": Fact.PROMPT_VERSION,
+    "traceloop.association.properties.session_id": semconv.GEN_AI_CONVERSATION_ID,
+    "traceloop.prompt.key": semconv.FEEDBACK_PROMPT_NAME,
+    "traceloop.prompt.version": semconv.FEEDBACK_PROMPT_VERSION,
     # A service's own span may say our facts by their names
-    semconv.FEEDBACK_QUERY_TYPE: Fact.QUERY_TYPE,
-    semconv.FEEDBACK_PROMPT_NAME: Fact.PROMPT_NAME,
-    semconv.FEEDBACK_PROMPT_VERSION: Fact.PROMPT_VERSION,
-    semconv.FEEDBACK_MODEL: Fact.RESPONSE_MODEL,
+    semconv.FEEDBACK_QUERY_TYPE: semconv.FEEDBACK_QUERY_TYPE,
+    semconv.FEEDBACK_PROMPT_NAME: semconv.FEEDBACK_PROMPT_NAME,
+    semconv.FEEDBACK_PROMPT_VERSION: semconv.FEEDBACK_PROMPT_VERSION,
+    semconv.FEEDBACK_MODEL: semconv.FEEDBACK_MODEL,
 }
 """Attribute to the fact that it tells, in whichever convention."""
 
@@ -112,6 +102,14 @@ _NAME_ATTRIBUTES: Final = (
     "gen_ai.agent.name",
     "traceloop.entity.name",
     semconv.GEN_AI_OPERATION_NAME,
+)
+_TELLING: Final = frozenset(
+    (
+        *FACT_ATTRIBUTES,
+        *(name for name, _ in _ROLE_ATTRIBUTES),
+        semconv.GEN_AI_RETRIEVAL_DOCUMENTS,
+        semconv.FEEDBACK_DOCUMENTS,
+    )
 )
 _OPENINFERENCE_DOCUMENT: Final = "retrieval.documents."
 _TEXT_KEYS: Final = ("content", "text", "page_content")
@@ -145,12 +143,18 @@ def name_of(attributes: Attributes) -> str | None:
     return None
 
 
-def facts_of(attributes: Attributes) -> dict[Fact, str]:
+def tells_nothing(attributes: Attributes) -> bool:
+    """Say whether a span follows no convention of this table at all, as most spans of a service: quickly."""
+    return _TELLING.isdisjoint(attributes)
+
+
+def facts_of(attributes: Attributes) -> dict[str, str]:
     """Gather the facts that a span's attributes tell; empty and non-string values tell nothing."""
-    facts: dict[Fact, str] = {}
+    facts = {}
+    fact_of = FACT_ATTRIBUTES.get
     for name, value in attributes.items():
-        fact = FACT_ATTRIBUTES.get(name)
-        if fact is not None and isinstance(value, str) and value:
+        fact = fact_of(name)
+        if fact is not None and value and isinstance(value, str):
             facts[fact] = value
     return facts
 

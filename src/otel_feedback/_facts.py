@@ -2,16 +2,16 @@
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
 
 from otel_feedback import _limits, _runtime, semconv
-from otel_feedback._dialects import MAX_DOCUMENTS, Fact
+from otel_feedback._dialects import MAX_DOCUMENTS, REQUEST_MODEL
 
 
-class PromptStamp(NamedTuple):
+class PromptStamp:
     """The template of an answer, as it goes onto spans and handles.
 
     Attributes:
@@ -19,12 +19,21 @@ class PromptStamp(NamedTuple):
         version: Its version; without one, the fingerprint.
         fingerprint: 12 hex digits, or None where only a name or version is known.
         variables: What it was rendered with; empty unless content is captured.
+        facts: The first three under the names of ``semconv``.
     """
 
-    name: str
-    version: str
-    fingerprint: str | None = None
-    variables: Mapping[str, str] = {}
+    __slots__ = ("facts", "fingerprint", "name", "variables", "version")
+
+    def __init__(
+        self, name: str, version: str, fingerprint: str | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.fingerprint = fingerprint
+        self.variables = variables or {}
+        self.facts = {semconv.FEEDBACK_PROMPT_NAME: name, semconv.FEEDBACK_PROMPT_VERSION: version}
+        if fingerprint is not None:
+            self.facts[semconv.FEEDBACK_PROMPT_FINGERPRINT] = fingerprint
 
 
 class CallNote(NamedTuple):
@@ -46,7 +55,7 @@ class Call:
     """One inference below a sheet."""
 
     prompt: PromptStamp
-    facts: dict[Fact, str]
+    facts: dict[str, str]
 
 
 class Kind(enum.Enum):
@@ -63,49 +72,41 @@ class Kind(enum.Enum):
 
 
 class FactSheet:
-    """The facts of one answer, and the span that stands for it."""
+    """The facts of one answer, and the span that stands for it.
 
-    __slots__ = (
-        "_documents",
-        "answer",
-        "began",
-        "context",
-        "facts_by_caller",
-        "general",
-        "kind",
-        "open",
-        "own",
-        "prompt",
-        "request",
-        "route",
-        "served",
-        "service",
-        "span",
-    )
+    A sheet is made for every request of a service, most of which call no model: what such a one never needs has its
+    default on the class, and mappings are replaced, not changed.
+    """
+
+    open = True
+    """Whether its span still runs."""
+    own: "tuple[FactSheet, ...]" = ()
+    """Interactions that were opened inside this request: the first two, more make no difference."""
+    request: "FactSheet | None" = None
+    """The request that encloses an interaction."""
+    route: Callable[[], str | None] | str | None = None
+    """What names the prompt where no template is declared."""
+    served = False
+    """Whether our ASGI middleware takes care of this request's response header."""
+    prompt: PromptStamp | None = None
+    """The template that was rendered last."""
+    answer: Call | None = None
+    """The inference that started last: the answer's."""
+    general: Mapping[str, str] = {}
+    """Facts that any span below told."""
+    by_caller: Mapping[str, str] = {}
+    """Facts that ``interaction()`` was told; they win."""
+    service: Mapping[str, str] = {}
+    """Who answers."""
+    _documents: Sequence[dict[str, Any]] = ()
+    _written: Mapping[str, Any] = {}
 
     def __init__(self, kind: Kind, context: trace.SpanContext, span: trace.Span | None) -> None:
         self.kind = kind
         self.context = context
         self.span = span
-        self.open = True
         self.began = kind is Kind.OWN
         """Whether an answer has begun here: for a request, whether a model was called for it."""
-        self.own: list[FactSheet] = []
-        """Interactions that were opened inside this request: the first two, more make no difference."""
-        self.request: FactSheet | None = None
-        """The request that encloses an interaction."""
-        self.route: Callable[[], str | None] | str | None = None
-        self.served = False
-        """Whether our ASGI middleware takes care of this request's response header."""
-        self.prompt: PromptStamp | None = None
-        """The template that was rendered last."""
-        self.answer: Call | None = None
-        """The inference that started last: the answer's."""
-        self.general: dict[Fact, str] = {}
-        self.facts_by_caller: dict[str, str] = {}
-        """Facts that ``interaction()`` was told; they win."""
-        self.service: Mapping[str, str] = {}
-        self._documents: list[dict[str, Any]] = []
 
     @property
     def is_interaction(self) -> bool:
@@ -120,24 +121,22 @@ class FactSheet:
 
     def adopt(self, interaction: "FactSheet") -> None:
         """Let an interaction own this request's response header."""
-        if len(self.own) < 2:  # noqa: PLR2004 - none, one, or several
-            self.own.append(interaction)
+        self.own = (*self.own, interaction)[:2]
 
-    def add_documents(self, documents: list[dict[str, Any]]) -> None:
+    def add_documents(self, documents: Sequence[dict[str, Any]]) -> None:
         """Merge retrieved documents; the first of an id stays."""
-        known = {document["id"] for document in self._documents}
-        for document in documents:
-            if len(self._documents) >= MAX_DOCUMENTS:
-                return
-            if document["id"] not in known:
-                known.add(document["id"])
-                self._documents.append(document)
+        merged = {document["id"]: document for document in (*documents[::-1], *self._documents[::-1])}
+        self._documents = list(merged.values())[::-1][:MAX_DOCUMENTS]
+
+    def tell(self, facts: Mapping[str, str]) -> None:
+        """Take over facts that hold whichever call answers."""
+        self.general = {**self.general, **facts}
 
     def inherit(self, other: "FactSheet") -> None:
         """Take over what gathered before this interaction began."""
         self.prompt = other.prompt
-        self.general.update(other.general)
-        self._documents, other._documents = other._documents, []  # noqa: SLF001 - of its own class
+        self.tell(other.general)
+        self._documents, other._documents = other._documents, ()  # noqa: SLF001 - of its own class
 
     def name_of_prompt(self) -> str:
         """Return what stands for the template's name where none is declared: the route, or what ran."""
@@ -152,24 +151,16 @@ class FactSheet:
 
     def facts(self) -> dict[str, str]:
         """Return what is known by now, under the names of ``semconv``; documents and flags excepted."""
-        facts: dict[str, str] = {}
-        stamp = self.stamp()
-        facts[semconv.FEEDBACK_PROMPT_NAME] = stamp.name
-        facts[semconv.FEEDBACK_PROMPT_VERSION] = stamp.version
-        if stamp.fingerprint is not None:
-            facts[semconv.FEEDBACK_PROMPT_FINGERPRINT] = stamp.fingerprint
+        prompt = self.stamp().facts
+        facts = dict(prompt)
         if self.answer is not None:
-            told = self.answer.facts
-            model = told.get(Fact.RESPONSE_MODEL) or told.get(Fact.REQUEST_MODEL)
-            if model:
-                facts[semconv.FEEDBACK_MODEL] = model
-            for fact in (Fact.PROVIDER, Fact.RESPONSE_ID):
-                if fact in told:
-                    facts[fact.value] = told[fact]
-        for fact in (Fact.CONVERSATION, Fact.QUERY_TYPE):
-            if fact in self.general:
-                facts[fact.value] = self.general[fact]
-        facts.update(self.facts_by_caller)
+            facts.update(self.answer.facts)
+            facts.update(prompt)
+            asked = facts.pop(REQUEST_MODEL, None)
+            if asked is not None:
+                facts.setdefault(semconv.FEEDBACK_MODEL, asked)
+        facts.update(self.general)
+        facts.update(self.by_caller)
         facts.update(self.service)
         return facts
 
@@ -177,17 +168,23 @@ class FactSheet:
         """Return the facts as attributes of the interaction span, the most telling first."""
         attributes: dict[str, Any] = {semconv.FEEDBACK_INTERACTION: True, **self.facts()}
         if self._documents:
-            keep_text = _runtime.settings().capture_content
-            documents = self._documents if keep_text else [_without_text(one) for one in self._documents]
+            documents = self._documents
+            if not _runtime.settings().capture_content:
+                documents = [_without_text(one) for one in documents]
             text = _limits.json_array(documents, _limits.json_room(self.span))
             if text is not None:
                 attributes[semconv.FEEDBACK_DOCUMENTS] = text
         return attributes
 
     def write(self) -> None:
-        """Put what is known by now onto the interaction span, if it still records."""
-        if self.span is not None and self.is_interaction:
-            _limits.set_within_limits(self.span, self.attributes())
+        """Put what is new onto the interaction span; one that ``interaction()`` opened is written when it closes."""
+        if self.span is None or self.kind is Kind.OWN or not self.is_interaction:
+            return
+        attributes, before = self.attributes(), self._written
+        self._written = attributes
+        if before:
+            attributes = {name: value for name, value in attributes.items() if before.get(name) != value}
+        _limits.set_within_limits(self.span, attributes)
 
 
 def _without_text(document: dict[str, Any]) -> dict[str, Any]:

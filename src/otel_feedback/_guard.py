@@ -69,13 +69,22 @@ def guarded(default: Any = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-@contextlib.contextmanager
-def guard(where: str) -> Iterator[None]:
+class guard:  # noqa: N801 - a block: ``with guard("...")``
     """Swallow and report an error of ours in a block; nothing of the host's may run inside."""
-    try:
-        yield
-    except Exception as error:
-        failed(where, error)
+
+    __slots__ = ("_where",)
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        failed(self._where, error)
+        return True
 
 
 @contextlib.contextmanager

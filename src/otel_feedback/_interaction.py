@@ -110,7 +110,8 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
             semconv.FEEDBACK_PROVIDER: provider,
             semconv.FEEDBACK_RESPONSE_ID: response_id,
         }
-        scope.sheet.facts_by_caller.update({fact: value for fact, value in told.items() if value is not None})
+        told_now = {fact: value for fact, value in told.items() if value is not None}
+        scope.sheet.by_caller = {**scope.sheet.by_caller, **told_now}
         if text is not None and _runtime.settings().capture_content:
             scope.span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, message("assistant", text))
 

@@ -12,7 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from otel_feedback import _guard, _runtime, semconv
-from otel_feedback._dialects import Fact, Role
+from otel_feedback._dialects import Role
 from otel_feedback._facts import Call, CallNote, FactSheet, PromptStamp
 
 Key = tuple[int, int]
@@ -217,7 +217,11 @@ def handle_of(sheet: FactSheet) -> str | None:
     if codec is None or not context.is_valid:
         return None
     facts = sheet.facts()
-    if sheet.answer is not None and Fact.RESPONSE_MODEL not in sheet.answer.facts and semconv.FEEDBACK_MODEL in facts:
+    if (
+        sheet.answer is not None
+        and semconv.FEEDBACK_MODEL not in sheet.answer.facts
+        and semconv.FEEDBACK_MODEL in facts
+    ):
         facts[semconv.FEEDBACK_MODEL] = ledger.model(facts[semconv.FEEDBACK_MODEL])
     return codec.issue(
         trace_id=context.trace_id,

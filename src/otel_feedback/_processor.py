@@ -17,11 +17,12 @@ from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
 from otel_feedback import _dialects, _facts, _guard, _ledger, _limits, _prompts, semconv
-from otel_feedback._dialects import Fact, Role
+from otel_feedback._dialects import REQUEST_MODEL, Role
 from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
 from otel_feedback._ledger import Node, ledger
 
 _HTTP_METHODS: Final = ("http.request.method", "http.method")
+_GENERAL_FACTS: Final = (semconv.GEN_AI_CONVERSATION_ID, semconv.FEEDBACK_QUERY_TYPE)
 _HTTP_ROUTE: Final = "http.route"
 
 
@@ -41,13 +42,8 @@ class FeedbackSpanProcessor(SpanProcessor):
     @_guard.guarded()
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the sheet that a new span belongs to; open one where there is none."""
-        scope = span.instrumentation_scope
-        if not self.active:
-            return
-        if scope is not None and scope.name == semconv.SCOPE:
-            return  # interaction() keeps its own sheet
         context = span.get_span_context()
-        if context is None:
+        if not self.active or context is None or _is_ours(span):
             return
         attributes = _limits.raw_attributes(span)
         role = _dialects.role_of(attributes)
@@ -69,17 +65,17 @@ class FeedbackSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Learn what a span's attributes tell by now; close the sheet whose span it is."""
         context = span.get_span_context()
-        if context is None:
+        if context is None or _is_ours(span):
             return
-        key = _ledger.key_of(context)
-        node = ledger.end(key)
+        node = ledger.end(_ledger.key_of(context))
         if node is None:
             return
         sheet = node.sheet
-        attributes = _limits.raw_attributes(span)
-        if sheet.open and _learn(node, attributes):
-            sheet.write()
-        if sheet.context.span_id == context.span_id:
+        if sheet.open:
+            attributes = _limits.raw_attributes(span)
+            if not _dialects.tells_nothing(attributes) and _learn(node, attributes):
+                sheet.write()
+        if sheet.context is context:
             ledger.close(sheet)
 
     def shutdown(self) -> None:
@@ -88,6 +84,12 @@ class FeedbackSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
         """Nothing to flush: the exporters are the service's."""
         return True
+
+
+def _is_ours(span: ReadableSpan) -> bool:
+    """Say whether ``interaction()`` opened a span: it keeps its own sheet."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == semconv.SCOPE
 
 
 def _enclosing(span: Span, parent_context: Context | None) -> FactSheet | None:
@@ -135,10 +137,10 @@ def _begin(sheet: FactSheet, attributes: Mapping[str, Any]) -> Call:
     return call
 
 
-def _prompt_of(sheet: FactSheet, told: Mapping[Fact, str], attributes: Mapping[str, Any]) -> PromptStamp:
+def _prompt_of(sheet: FactSheet, told: Mapping[str, str], attributes: Mapping[str, Any]) -> PromptStamp:
     """Say which template an inference used: told by its span, declared in code, or read from the call's arguments."""
-    if Fact.PROMPT_NAME in told:
-        return PromptStamp(told[Fact.PROMPT_NAME], told.get(Fact.PROMPT_VERSION, semconv.UNKNOWN))
+    if semconv.FEEDBACK_PROMPT_NAME in told:
+        return _told_prompt(told)
     if sheet.prompt is not None:
         return sheet.prompt
     note = _ledger.current_call() or CallNote()
@@ -149,6 +151,10 @@ def _prompt_of(sheet: FactSheet, told: Mapping[Fact, str], attributes: Mapping[s
     name = note.name or sheet.name_of_prompt()
     version = note.version or (ledger.version(name, own) if own else semconv.UNKNOWN)
     return PromptStamp(name, version, own)
+
+
+def _told_prompt(told: Mapping[str, str]) -> PromptStamp:
+    return PromptStamp(told[semconv.FEEDBACK_PROMPT_NAME], told.get(semconv.FEEDBACK_PROMPT_VERSION, semconv.UNKNOWN))
 
 
 def _name_prompt(span: trace.Span, stamp: PromptStamp, attributes: Mapping[str, Any]) -> None:
@@ -172,9 +178,9 @@ def _learn(node: Node, attributes: Mapping[str, Any]) -> bool:
     learnt = _learn_general(sheet, told)
     if call is not None:
         call.facts.update(told)
-        if Fact.REQUEST_MODEL in call.facts and Fact.RESPONSE_MODEL in call.facts:
-            ledger.note_model(call.facts[Fact.REQUEST_MODEL], call.facts[Fact.RESPONSE_MODEL])
-        learnt = _complete_prompt(call, attributes) or learnt or call is sheet.answer
+        if REQUEST_MODEL in call.facts and semconv.FEEDBACK_MODEL in call.facts:
+            ledger.note_model(call.facts[REQUEST_MODEL], call.facts[semconv.FEEDBACK_MODEL])
+        learnt = _complete_prompt(call, told, attributes) or learnt or call is sheet.answer
     if role in (Role.RETRIEVAL, Role.OTHER):
         documents = _dialects.documents_of(attributes)
         if documents:
@@ -183,23 +189,26 @@ def _learn(node: Node, attributes: Mapping[str, Any]) -> bool:
     return learnt
 
 
-def _learn_general(sheet: FactSheet, told: Mapping[Fact, str]) -> bool:
-    found = {fact: told[fact] for fact in (Fact.CONVERSATION, Fact.QUERY_TYPE) if fact in told}
+def _learn_general(sheet: FactSheet, told: Mapping[str, str]) -> bool:
+    found = {fact: told[fact] for fact in _GENERAL_FACTS if fact in told}
     if not found:
         return False
-    sheet.general.update(found)
+    sheet.tell(found)
     return True
 
 
-def _complete_prompt(call: Call, attributes: Mapping[str, Any]) -> bool:
-    """Take the system instruction's fingerprint from a span that shows it only at its end."""
+def _complete_prompt(call: Call, told: Mapping[str, str], attributes: Mapping[str, Any]) -> bool:
+    """Take the prompt's name, or the system instruction's fingerprint, from a span that shows it only at its end."""
+    if told.get(semconv.FEEDBACK_PROMPT_NAME, call.prompt.name) != call.prompt.name:
+        call.prompt = _told_prompt(told)
+        return True
     if call.prompt.version != semconv.UNKNOWN:
         return False
     system = _dialects.system_of(attributes)
     if not system:
         return False
     own = _prompts.fingerprint(system)
-    call.prompt = call.prompt._replace(version=ledger.version(call.prompt.name, own), fingerprint=own)
+    call.prompt = PromptStamp(call.prompt.name, ledger.version(call.prompt.name, own), own, call.prompt.variables)
     return True
 
 

@@ -81,7 +81,8 @@ class PromptTemplate:
         if not _runtime.settings().capture_content:
             return self._stamp
         shown = sorted(self.variables)[:_MAX_VARIABLES]
-        return self._stamp._replace(variables={name: str(variables[name]) for name in shown})
+        texts = {name: str(variables[name]) for name in shown}
+        return _facts.PromptStamp(self._stamp.name, self._stamp.version, self.fingerprint, texts)
 
 
 def _variables_of(name: str, text: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -45,7 +45,7 @@ class Scope:
                 return None
             sheet = _facts.FactSheet(_facts.Kind.OWN, trace.INVALID_SPAN_CONTEXT, None)
             sheet.route = self._name
-            sheet.facts_by_caller.update(self._told)
+            sheet.by_caller = self._told
             outer = _ledger.current_sheet()
             span = _tracer(self._provider).start_span(
                 semconv.SPAN_INTERACTION.format(name=self._name), attributes=self._start_attributes()
@@ -110,8 +110,18 @@ def _enclose(sheet: _facts.FactSheet, outer: _facts.FactSheet) -> None:
         _limits.set_within_limits(request.span, {semconv.FEEDBACK_INTERACTION: False})
 
 
+_tracer_of: tuple[Any, Any] = (None, None)
+
+
 def _tracer(provider: trace.TracerProvider | None) -> trace.Tracer:
-    return trace.get_tracer(semconv.SCOPE, VERSION, provider, semconv.SCHEMA_URL)
+    """Return our tracer of a provider; the last one is kept, since the SDK takes 5 microseconds to find it again."""
+    global _tracer_of  # noqa: PLW0603 - replaced as a whole: another thread sees the old pair or the new one
+    chosen = provider if provider is not None else trace.get_tracer_provider()
+    known, tracer = _tracer_of
+    if known is not chosen:
+        tracer = chosen.get_tracer(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
+        _tracer_of = chosen, tracer
+    return cast("trace.Tracer", tracer)
 
 
 def message(role: str, text: str) -> str:

@@ -1,0 +1,1 @@
+"""What otel-feedback costs, as ratios to the bare OpenTelemetry SDK in the same run: ``make bench``."""
