@@ -88,7 +88,8 @@ class TokenBox:
         header = _header(head)
         if header != {"alg": "dir", "enc": "A256GCM", "kid": header["kid"]}:
             raise ValueError
-        if len(_decode(iv)) != _IV_BYTES or len(_decode(tag)) != _TAG_BYTES or not _decode(text):
+        _decode(text)
+        if len(_decode(iv)) != _IV_BYTES or len(_decode(tag)) != _TAG_BYTES:
             raise ValueError
         try:
             sealer = self._open_sealers().get(header["kid"])

@@ -3,7 +3,6 @@
 ``docs/settings.md`` is the table of these fields for users; a test holds it against them.
 """
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -67,7 +66,7 @@ def _number(least: float, most: float) -> Callable[[object], float]:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError  # noqa: TRY004 - the caller makes one ConfigurationError of all
         number = float(value)
-        if not math.isfinite(number) or not least <= number <= most:
+        if not least <= number <= most:  # nor is NaN between them
             raise ValueError
         return number
 
@@ -164,24 +163,18 @@ class Settings:
     )
     """Whether prompts, answers and texts of documents are recorded: the GenAI instrumentations' switch."""
 
-    capture_text: bool = field(
-        default=False, metadata=_read("OTEL_FEEDBACK_CAPTURE_TEXT", _switch, "true or false")
-    )
+    capture_text: bool = field(default=False, metadata=_read("OTEL_FEEDBACK_CAPTURE_TEXT", _switch, "true or false"))
     """Whether comments and corrected texts are recorded."""
 
     same_trace_seconds: float = field(
         default=60.0,
-        metadata=_read(
-            "OTEL_FEEDBACK_SAME_TRACE_SECONDS", _number(0, 86_400), "a number of seconds from 0 to 86400"
-        ),
+        metadata=_read("OTEL_FEEDBACK_SAME_TRACE_SECONDS", _number(0, 86_400), "a number of seconds from 0 to 86400"),
     )
     """Age in seconds up to which feedback joins the trace of its interaction; 0 = never."""
 
     stream_wait_ms: float = field(
         default=100.0,
-        metadata=_read(
-            "OTEL_FEEDBACK_STREAM_WAIT_MS", _number(0, 10_000), "a number of milliseconds from 0 to 10000"
-        ),
+        metadata=_read("OTEL_FEEDBACK_STREAM_WAIT_MS", _number(0, 10_000), "a number of milliseconds from 0 to 10000"),
     )
     """Milliseconds for which a streamed response's header may wait for the first chunk; 0 = not at all."""
 
@@ -229,9 +222,7 @@ class Settings:
         """
         known = {each.name: each.metadata["variable"] for each in fields(cls)}
         if unknown := sorted(set(arguments) - set(known)):
-            raise ConfigurationError(
-                f"No setting is called {', '.join(unknown)}. Settings: {', '.join(known)}."
-            )
+            raise ConfigurationError(f"No setting is called {', '.join(unknown)}. Settings: {', '.join(known)}.")
         values: dict[str, Any] = {
             name: environ[variable] for name, variable in known.items() if environ.get(variable, "").strip()
         }

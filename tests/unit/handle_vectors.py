@@ -132,7 +132,8 @@ def valid() -> list[tuple[str, str, dict[str, Any]]]:
         ("all facts", hs256({**BASE, **FACTS}), {**BASE, **FACTS}),
         ("no facts", hs256(BASE), BASE),
         ("not sampled", hs256({**BASE, "tp": TP[:-1] + "0"}), {**BASE, "tp": TP[:-1] + "0"}),
-        ("other trace flags are passed over", hs256({**BASE, "tp": TP[:-1] + "3"}), BASE),
+        ("other trace flags, sampled", hs256({**BASE, "tp": TP[:-1] + "3"}), BASE),
+        ("other trace flags, not sampled", hs256({**BASE, "tp": TP[:-2] + "fe"}), {**BASE, "tp": TP[:-1] + "0"}),
         ("not ASCII", hs256({**BASE, "pn": "réponse 答え"}), {**BASE, "pn": "réponse 答え"}),
         (
             "other order, spaces, escapes, an unknown claim, no typ",

@@ -1,6 +1,7 @@
 """Making and checking handles."""
 
 import base64
+import inspect
 import subprocess
 import sys
 from typing import Any
@@ -240,6 +241,24 @@ def test_a_refusal_says_nothing() -> None:
     assert refusal.value.args == InvalidHandleError().args
     assert refusal.value.__cause__ is None
     assert refusal.value.__suppress_context__
+
+
+def test_times_are_numbers_not_booleans() -> None:
+    """True is not one second after the epoch, even at a clock by which it would fit."""
+    token = primitives.hs256({**primitives.BASE, "iat": False, "exp": True})
+    with pytest.raises(InvalidHandleError):
+        codec(clock=lambda: 0.5).read(token)
+
+
+def test_a_deep_stack_is_no_way_out() -> None:
+    """A nested header gets the one answer also where the host's stack leaves no room to parse it."""
+    token = f"{primitives.b64(b'[' * 700)}.e30.e30"
+
+    def deep(frames: int) -> Handle:
+        return deep(frames - 1) if frames else codec().read(token)
+
+    with pytest.raises(InvalidHandleError):
+        deep(sys.getrecursionlimit() - len(inspect.stack(0)) - 200)
 
 
 def test_no_secret_is_shown() -> None:
