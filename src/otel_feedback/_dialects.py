@@ -6,7 +6,9 @@ OpenInference) and for plain spans of a service's own that use any of these name
 
 import enum
 import json
-from collections.abc import Callable, Mapping
+import math
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from otel_feedback import semconv
@@ -89,14 +91,17 @@ FACT_ATTRIBUTES: Final[Mapping[str, str]] = {
     "traceloop.association.properties.session_id": semconv.GEN_AI_CONVERSATION_ID,
     "traceloop.prompt.key": semconv.FEEDBACK_PROMPT_NAME,
     "traceloop.prompt.version": semconv.FEEDBACK_PROMPT_VERSION,
-    # A service's own span may say our facts by their names
+    # A service's own span may say our facts by their names; last, for we write them on a bare inference ourselves
     semconv.FEEDBACK_QUERY_TYPE: semconv.FEEDBACK_QUERY_TYPE,
     semconv.FEEDBACK_PROMPT_NAME: semconv.FEEDBACK_PROMPT_NAME,
     semconv.FEEDBACK_PROMPT_VERSION: semconv.FEEDBACK_PROMPT_VERSION,
     semconv.FEEDBACK_MODEL: semconv.FEEDBACK_MODEL,
+    semconv.FEEDBACK_PROVIDER: semconv.FEEDBACK_PROVIDER,
+    semconv.FEEDBACK_RESPONSE_ID: semconv.FEEDBACK_RESPONSE_ID,
 }
-"""Attribute to the fact that it tells, in whichever convention."""
+"""Attribute to the fact that it tells, in whichever convention; where a span has several for one fact, the first wins."""
 
+_LAST_RANK_FIRST: Final = tuple(reversed(FACT_ATTRIBUTES.items()))
 _NAME_ATTRIBUTES: Final = (
     semconv.GEN_AI_WORKFLOW_NAME,
     "gen_ai.agent.name",
@@ -113,6 +118,7 @@ _TELLING: Final = frozenset(
 )
 _OPENINFERENCE_DOCUMENT: Final = "retrieval.documents."
 _TEXT_KEYS: Final = ("content", "text", "page_content")
+_INFINITY: Final = float("inf")
 MAX_DOCUMENTS: Final = 50
 """Documents kept of one answer."""
 
@@ -149,12 +155,14 @@ def tells_nothing(attributes: Attributes) -> bool:
 
 
 def facts_of(attributes: Attributes) -> dict[str, str]:
-    """Gather the facts that a span's attributes tell; empty and non-string values tell nothing."""
+    """Gather the facts that a span's attributes tell; empty and non-string values tell nothing.
+
+    Where several attributes tell one fact, the first of them in the table wins.
+    """
     facts = {}
-    fact_of = FACT_ATTRIBUTES.get
-    for name, value in attributes.items():
-        fact = fact_of(name)
-        if fact is not None and value and isinstance(value, str):
+    for name, fact in _LAST_RANK_FIRST:
+        value = attributes.get(name)
+        if value and isinstance(value, str):
             facts[fact] = value
     return facts
 
@@ -168,7 +176,7 @@ def documents_of(attributes: Attributes) -> list[dict[str, Any]]:
     if value is None:
         value = attributes.get(semconv.FEEDBACK_DOCUMENTS)
     if value is None:
-        return _openinference_documents(attributes)
+        return _openinference_documents(attributes) if semconv.OPENINFERENCE_SPAN_KIND in attributes else []
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -178,14 +186,14 @@ def documents_of(attributes: Attributes) -> list[dict[str, Any]]:
 
 
 def normal_documents(documents: Any) -> list[dict[str, Any]]:
-    """Bring documents as people give them (mappings, ids, ``(id, score)`` pairs) into one form.
+    """Bring documents as people give them (mappings, ids, ``(id, score)`` pairs; one alone) into one form.
 
     Returns:
         At most ``MAX_DOCUMENTS`` dictionaries, each with ``id``; ``score`` where it is a number, and the text under
         ``content`` where there is one. Entries without an id are left out.
     """
     found = []
-    for document in documents:
+    for document in (documents,) if isinstance(documents, (str, Mapping)) else documents:
         entry = _normal_document(document)
         if entry is not None:
             found.append(entry)
@@ -195,21 +203,24 @@ def normal_documents(documents: Any) -> list[dict[str, Any]]:
 
 
 def _normal_document(document: Any) -> dict[str, Any] | None:
-    if isinstance(document, str):
-        return {"id": document}
-    if isinstance(document, (tuple, list)) and len(document) == 2:  # noqa: PLR2004 - a pair
+    if isinstance(document, (tuple, list)):
+        if len(document) != 2:  # noqa: PLR2004 - a pair
+            return None
         document = {"id": document[0], "score": document[1]}
-    if not isinstance(document, Mapping):
-        return None
+    elif not isinstance(document, Mapping):
+        document = {"id": document}
     identifier = document.get("id")
     if identifier is None:
         identifier = document.get("document.id")
-    if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
+    entry = {}
+    try:
+        entry["id"] = _identifier(identifier)
+        score = _score(document.get("score"))
+    except (ValueError, OverflowError):  # whole numbers without end have neither decimal digits nor a float
+        score = None
+    if not entry.get("id"):
         return None
-    entry: dict[str, Any] = {"id": str(identifier)}
-    score = document.get("score")
-    # NaN and infinities have no JSON: such a score is none.
-    if isinstance(score, (int, float)) and not isinstance(score, bool) and abs(score) < float("inf"):
+    if score is not None:
         entry["score"] = score
     for key in _TEXT_KEYS:
         text = document.get(key)
@@ -219,13 +230,28 @@ def _normal_document(document: Any) -> dict[str, Any] | None:
     return entry
 
 
+def _identifier(value: Any) -> str | None:
+    """Write an id as text: a string, a whole number of Python or an array library, or a UUID."""
+    if isinstance(value, bool) or not (isinstance(value, (str, uuid.UUID)) or hasattr(value, "__index__")):
+        return None
+    return str(value)
+
+
+def _score(value: Any) -> float | None:
+    """Read a number of Python or an array library; NaN and infinities have no JSON and are none."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
 def _openinference_documents(attributes: Attributes) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for name, value in attributes.items():
         if not name.startswith(_OPENINFERENCE_DOCUMENT):
             continue
         index, _, field = name[len(_OPENINFERENCE_DOCUMENT) :].partition(".document.")
-        if index.isdecimal() and field in ("id", "score", "content"):
+        if index.isdecimal() and len(index) < 5 and field in ("id", "score", "content"):  # noqa: PLR2004 - to 9999
             found.setdefault(int(index), {})[field] = value
     return normal_documents(found[index] for index in sorted(found))
 

@@ -164,9 +164,9 @@ class FactSheet:
         facts.update(self.service)
         return facts
 
-    def attributes(self) -> dict[str, Any]:
-        """Return the facts as attributes of the interaction span, the most telling first."""
-        attributes: dict[str, Any] = {semconv.FEEDBACK_INTERACTION: True, **self.facts()}
+    def attributes(self, facts: Mapping[str, str]) -> dict[str, Any]:
+        """Return facts, documents and the flag as attributes of the interaction span, the most telling first."""
+        attributes: dict[str, Any] = {semconv.FEEDBACK_INTERACTION: True, **facts}
         if self._documents:
             documents = self._documents
             if not _runtime.settings().capture_content:
@@ -180,7 +180,7 @@ class FactSheet:
         """Put what is new onto the interaction span; one that ``interaction()`` opened is written when it closes."""
         if self.span is None or self.kind is Kind.OWN or not self.is_interaction:
             return
-        attributes, before = self.attributes(), self._written
+        attributes, before = self.attributes(self.facts()), self._written
         self._written = attributes
         if before:
             attributes = {name: value for name, value in attributes.items() if before.get(name) != value}

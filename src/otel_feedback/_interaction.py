@@ -49,19 +49,16 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         attributes: Mapping[str, Any] | None = None,
         tracer_provider: trace.TracerProvider | None = None,
     ) -> None:
-        told = {
-            semconv.FEEDBACK_QUERY_TYPE: query_type,
-            semconv.GEN_AI_CONVERSATION_ID: conversation_id,
-            semconv.USER_HASH: _pseudonym(user),
-        }
-        self._new_scope = functools.partial(
-            Scope,
-            name,
-            told={fact: value for fact, value in told.items() if value is not None},
-            question=input,
-            attributes=attributes,
-            provider=tracer_provider,
-        )
+        told = {}
+        if query_type is not None:
+            told[semconv.FEEDBACK_QUERY_TYPE] = query_type
+        if conversation_id is not None:
+            told[semconv.GEN_AI_CONVERSATION_ID] = conversation_id
+        if user is not None:
+            pseudonym = _pseudonym(user)
+            if pseudonym is not None:
+                told[semconv.USER_HASH] = pseudonym
+        self._new_scope = functools.partial(Scope, name, told, input, attributes, tracer_provider)
         self._scope: Scope | None = None
         self._context: otel_context.Context | None = None
         self._token: Any = None
@@ -155,8 +152,8 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
 
 
 @_guard.guarded()
-def _pseudonym(user: str | None) -> str | None:
-    return _runtime.pseudonym(user) if user is not None else None
+def _pseudonym(user: str) -> str | None:
+    return _runtime.pseudonym(user)
 
 
 class _within:  # noqa: N801 - a block: ``with _within(context)``

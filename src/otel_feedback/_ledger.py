@@ -111,13 +111,18 @@ class Ledger:
             bounded_put(self._ended, key, node, _runtime.settings().finished_interactions)
         return node
 
-    def close(self, sheet: FactSheet) -> None:
-        """Close a sheet when its span ends, and keep its facts for ``record()`` in this process."""
+    def close(self, sheet: FactSheet, facts: dict[str, str] | None = None) -> None:
+        """Close a sheet when its span ends, and keep its facts for ``record()`` in this process.
+
+        Args:
+            sheet: The sheet.
+            facts: Its facts, where the caller has them at hand.
+        """
         sheet.open = False
         key = key_of(sheet.context)
         self._live.pop(key, None)
         if sheet.is_interaction:
-            bounded_put(self._finished, key, sheet.facts(), _runtime.settings().finished_interactions)
+            bounded_put(self._finished, key, facts or sheet.facts(), _runtime.settings().finished_interactions)
         sheet.span = sheet.route = None  # what still refers to the sheet shall not keep the span
 
     def facts(self, key: Key) -> dict[str, str] | None:

@@ -81,5 +81,5 @@ def json_array(entries: Sequence[Mapping[str, Any]], room: int) -> str | None:
     return _dump(kept) if kept else None
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+# Made once: ``json.dumps`` with these arguments makes a new encoder at each call.
+_dump: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

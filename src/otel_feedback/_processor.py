@@ -22,7 +22,7 @@ from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
 from otel_feedback._ledger import Node, ledger
 
 _HTTP_METHODS: Final = ("http.request.method", "http.method")
-_GENERAL_FACTS: Final = (semconv.GEN_AI_CONVERSATION_ID, semconv.FEEDBACK_QUERY_TYPE)
+_GENERAL_FACTS: Final = frozenset((semconv.GEN_AI_CONVERSATION_ID, semconv.FEEDBACK_QUERY_TYPE))
 _HTTP_ROUTE: Final = "http.route"
 
 
@@ -39,44 +39,25 @@ class FeedbackSpanProcessor(SpanProcessor):
     def __init__(self) -> None:
         self.active = True
 
-    @_guard.guarded()
+    # On the path of every span of a service: the guard's wrapper would cost more than what it guards.
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the sheet that a new span belongs to; open one where there is none."""
-        context = span.get_span_context()
-        if not self.active or context is None or _is_ours(span):
-            return
-        attributes = _limits.raw_attributes(span)
-        role = _dialects.role_of(attributes)
-        sheet = _enclosing(span, parent_context)
-        if sheet is None or (span.kind is SpanKind.SERVER and sheet.kind is Kind.ROOT):
-            sheet = _open(span, context, role, attributes)
-        elif role.answers and sheet.kind is Kind.ROOT:
-            outer, sheet = sheet, _open(span, context, role, attributes)
-            sheet.inherit(outer)
-        call = None
-        if role is Role.INFERENCE:
-            call = _begin(sheet, attributes)
-            _name_prompt(span, call.prompt, attributes)
-        elif role is Role.AGENT and sheet.span is span:
-            call = _begin(sheet, attributes)  # an agent elsewhere answers without an inference that we see
-        ledger.put(_ledger.key_of(context), Node(sheet, role, call))
+        try:
+            context = span.get_span_context()
+            if self.active and context is not None:
+                _start(span, context, parent_context)
+        except Exception as error:
+            _guard.failed("FeedbackSpanProcessor.on_start", error)
 
-    @_guard.guarded()
     def on_end(self, span: ReadableSpan) -> None:
         """Learn what a span's attributes tell by now; close the sheet whose span it is."""
-        context = span.get_span_context()
-        if context is None or _is_ours(span):
-            return
-        node = ledger.end(_ledger.key_of(context))
-        if node is None:
-            return
-        sheet = node.sheet
-        if sheet.open:
-            attributes = _limits.raw_attributes(span)
-            if not _dialects.tells_nothing(attributes) and _learn(node, attributes):
-                sheet.write()
-        if sheet.context is context:
-            ledger.close(sheet)
+        try:
+            context = span.get_span_context()
+            if context is not None:
+                _end(span, context)
+        except Exception as error:
+            _guard.failed("FeedbackSpanProcessor.on_end", error)
 
     def shutdown(self) -> None:
         """Nothing to flush: the exporters are the service's."""
@@ -86,10 +67,36 @@ class FeedbackSpanProcessor(SpanProcessor):
         return True
 
 
-def _is_ours(span: ReadableSpan) -> bool:
-    """Say whether ``interaction()`` opened a span: it keeps its own sheet."""
-    scope = span.instrumentation_scope
-    return scope is not None and scope.name == semconv.SCOPE
+def _start(span: Span, context: trace.SpanContext, parent_context: Context | None) -> None:
+    attributes = _limits.raw_attributes(span)
+    if semconv.FEEDBACK_INTERACTION in attributes:
+        return  # interaction() keeps the sheet of its span itself, and has closed it when the span ends
+    role = _dialects.role_of(attributes)
+    sheet = _enclosing(span, parent_context)
+    if sheet is None or (sheet.kind is Kind.ROOT and (role.answers or span.kind is SpanKind.SERVER)):
+        outer, sheet = sheet, _open(span, context, role, attributes)
+        if outer is not None and role.answers:
+            sheet.inherit(outer)
+    call = None
+    if role is Role.INFERENCE:
+        call = _begin(sheet, attributes)
+        _name_prompt(span, call.prompt, attributes)
+    elif role is Role.AGENT and sheet.span is span:
+        call = _begin(sheet, attributes)  # an agent elsewhere answers without an inference that we see
+    ledger.put((context.trace_id, context.span_id), Node(sheet, role, call))
+
+
+def _end(span: ReadableSpan, context: trace.SpanContext) -> None:
+    node = ledger.end((context.trace_id, context.span_id))
+    if node is None:
+        return
+    sheet = node.sheet
+    if sheet.open:
+        attributes = _limits.raw_attributes(span)
+        if not _dialects.tells_nothing(attributes) and _learn(node, attributes):
+            sheet.write()
+    if sheet.context.span_id == context.span_id:
+        ledger.close(sheet)
 
 
 def _enclosing(span: Span, parent_context: Context | None) -> FactSheet | None:
@@ -190,10 +197,9 @@ def _learn(node: Node, attributes: Mapping[str, Any]) -> bool:
 
 
 def _learn_general(sheet: FactSheet, told: Mapping[str, str]) -> bool:
-    found = {fact: told[fact] for fact in _GENERAL_FACTS if fact in told}
-    if not found:
+    if _GENERAL_FACTS.isdisjoint(told):
         return False
-    sheet.tell(found)
+    sheet.tell({fact: told[fact] for fact in _GENERAL_FACTS if fact in told})
     return True
 
 

@@ -24,7 +24,6 @@ class Scope:
     def __init__(
         self,
         name: str,
-        *,
         told: Mapping[str, str],
         question: str | None,
         attributes: Mapping[str, Any] | None,
@@ -48,7 +47,7 @@ class Scope:
             sheet.by_caller = self._told
             outer = _ledger.current_sheet()
             span = _tracer(self._provider).start_span(
-                semconv.SPAN_INTERACTION.format(name=self._name), attributes=self._start_attributes()
+                semconv.SPAN_INTERACTION + self._name, attributes=self._start_attributes()
             )
             self.sheet, self.span = sheet, span  # from here on close() ends it, whatever happens
             sheet.span, sheet.context = span, span.get_span_context()
@@ -79,20 +78,21 @@ class Scope:
             attributes.update(self._attributes)
         return attributes
 
-    @_guard.guarded()
     def close(self, error: BaseException | None) -> None:
         """End the span with all that is known; an error inside is told by its type only, its message may hold text."""
         sheet, span = self.sheet, self.span
         if sheet is None or span is None:
             return
-        if span.is_recording():
-            attributes = sheet.attributes()
-            if error is not None and not isinstance(error, GeneratorExit):
-                attributes["error.type"] = type(error).__qualname__
-                span.set_status(trace.StatusCode.ERROR)
-            _limits.set_within_limits(span, attributes)
-        span.end()
-        _ledger.ledger.close(sheet)
+        with _guard.guard("interaction"):
+            facts = sheet.facts()
+            if span.is_recording():
+                attributes = sheet.attributes(facts)
+                if error is not None and not isinstance(error, GeneratorExit):
+                    attributes["error.type"] = type(error).__qualname__
+                    span.set_status(trace.StatusCode.ERROR)
+                _limits.set_within_limits(span, attributes)
+            _ledger.ledger.close(sheet, facts)
+            span.end()
 
 
 def _enclose(sheet: _facts.FactSheet, outer: _facts.FactSheet) -> None:

@@ -29,8 +29,8 @@ HANDLE_AUDIENCE: Final = "otel-feedback"
 
 # --- Span names ---------------------------------------------------------------------------------------------------
 
-SPAN_INTERACTION: Final = "invoke_workflow {name}"
-"""INTERNAL span that ``interaction(name)`` opens."""
+SPAN_INTERACTION: Final = "invoke_workflow "
+"""Prefix; the name follows. INTERNAL span that ``interaction(name)`` opens."""
 
 SPAN_FEEDBACK: Final = "feedback {signal}"
 """INTERNAL span that carries one feedback: the carrier."""

@@ -21,30 +21,40 @@ _DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _NAME: Final = "otel_feedback"
 
 
-def _switched_off() -> bool:
-    names = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
-    return bool(names & {_NAME, "*"})
-
-
 @_guard.guarded()
 def pre_instrument() -> None:
-    """Join the tracer provider before any instrumentation takes a tracer, and with it the sampler, from it."""
-    if not _switched_off() and _runtime.enabled():
-        _attach.attach(None, final=False)
+    """Join before any other instrumentation: each takes its tracer, and with it the sampler, when it is loaded.
+
+    The order among instrumentors is chance, and one that breaks keeps those after it from being loaded.
+    """
+    names = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
+    if names.isdisjoint({_NAME, "*"}):
+        FeedbackInstrumentor().instrument(skip_dep_check=True)
 
 
 class FeedbackInstrumentor(BaseInstrumentor):  # type: ignore[misc] # its base is untyped
     """Add the feedback loop to an instrumented service.
 
-    ``instrument(tracer_provider=None)`` adds a span processor to the provider, lets requests that its sampler drops
-    be recorded without being exported, gives the ``feedback-handle`` response header to FastAPI, Starlette and
-    whatever calls OpenTelemetry's response propagator, and reads the system instruction of OpenAI calls. Calling it
-    twice does nothing more; what can't be joined is told in one warning and left as it was.
+    It adds a span processor to the tracer provider, lets requests that its sampler drops be recorded without being
+    exported, gives the ``feedback-handle`` response header to FastAPI, Starlette and whatever calls OpenTelemetry's
+    response propagator, and reads the system instruction of OpenAI calls. What can't be joined is told in one warning
+    and left as it was.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Nothing has to be installed."""
         return ()
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Join a service; called again, join only what has come since: a provider, another response propagator.
+
+        Args:
+            kwargs: ``tracer_provider``, instead of the global one; and what ``BaseInstrumentor.instrument`` takes.
+        """
+        if self.is_instrumented_by_opentelemetry:
+            self._instrument(**kwargs)
+        else:
+            super().instrument(**kwargs)
 
     @_guard.guarded()
     def _instrument(self, **kwargs: Any) -> None:

@@ -13,45 +13,38 @@ _waiting = False
 """Whether the service had no provider yet when it was instrumented."""
 
 _NO_PROVIDER: Final = (
-    "otel-feedback: there is no OpenTelemetry SDK tracer provider (found %s), so answers have no handles. Install "
-    "opentelemetry-distro (pip install 'otel-feedback[otlp]') and run the service by opentelemetry-instrument, or call "
-    "FeedbackInstrumentor().instrument(tracer_provider=...)."
+    "otel-feedback: there is no OpenTelemetry SDK tracer provider (found %s), so answers have no handles until one is "
+    "set. Install opentelemetry-distro (pip install 'otel-feedback[otlp]') and run the service by "
+    "opentelemetry-instrument, or call FeedbackInstrumentor().instrument(tracer_provider=...)."
 )
 
 
-def attach(provider: Any, *, final: bool = True) -> bool:
-    """Join a provider, once.
+def attach(provider: Any = None) -> None:
+    """Join a provider, once; warn where it is none that can be joined.
 
     Args:
-        provider: The provider; None for the global one.
-        final: Whether to warn where there is none; else a later call will say so.
-
-    Returns:
-        Whether it is joined now.
+        provider: The provider; None for the global one, and then for one that is set later.
     """
     global _waiting  # noqa: PLW0603 - one process, one global provider
-    chosen: Any = provider if provider is not None else trace.get_tracer_provider()
-    if chosen in _joined:
-        _joined[chosen].active = True
-        _waiting = False
-        return True
+    chosen = provider if provider is not None else trace.get_tracer_provider()
     if not callable(getattr(chosen, "add_span_processor", None)):
         _waiting = provider is None
-        if final:
-            _guard.warn_once("no-provider", _NO_PROVIDER, type(chosen).__name__)
-        return False
+        _guard.warn_once("no-provider", _NO_PROVIDER, type(chosen).__name__)
+        return
     _waiting = False
-    processor = FeedbackSpanProcessor()
-    _joined[chosen] = processor
-    _keep_dropped(chosen)
-    chosen.add_span_processor(processor)
-    return True
+    processor = _joined.get(chosen)
+    if processor is None:
+        processor = FeedbackSpanProcessor()
+        chosen.add_span_processor(processor)
+        _joined[chosen] = processor
+        _keep_dropped(chosen)
+    processor.active = True
 
 
 def attach_late() -> None:
     """Join a global provider that the service set only after it was instrumented: looked for while there is none."""
     if _waiting:
-        attach(None, final=False)
+        attach()
 
 
 def detach() -> None:

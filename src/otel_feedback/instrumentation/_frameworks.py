@@ -1,65 +1,83 @@
-"""Put our middleware into FastAPI and Starlette applications, just inside of their error handling.
+"""Put our middleware just inside of what opens a request's server span: OpenTelemetry's ASGI middleware, or FastAPI.
 
-There it is below the server span of OpenTelemetry's instrumentations and of FastAPI's own telemetry alike, and the
-outermost object of the stack keeps its class, which both of them look at.
+Other instrumentations, and FastAPI's own telemetry, look at the classes in an application's stack: it keeps them all,
+and each has its ``app`` as before.
 """
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import wrapt
 
 from otel_feedback import _guard
+from otel_feedback.instrumentation import _attach, _propagator
 from otel_feedback.instrumentation.asgi import FeedbackMiddleware
 
-_METHOD = "build_middleware_stack"
-_patched: list[tuple[type, Callable[..., Any]]] = []
+_Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
+
 _active = False
+_hooked = False
 
 
 def patch() -> None:
-    """Wrap the stacks of applications that are built from now on, also where a framework is imported only later."""
-    global _active  # noqa: PLW0603 - import hooks can't be taken back, so they ask
-    if _active:
-        return
+    """Wrap what builds an application's stack, also where its module is imported only later."""
+    global _active, _hooked  # noqa: PLW0603 - import hooks can't be taken back, so the wrappers ask
     _active = True
-    for module, name in (("fastapi.applications", "FastAPI"), ("starlette.applications", "Starlette")):
-        wrapt.register_post_import_hook(functools.partial(_patch_class, name), module)
+    if _hooked:
+        return
+    _hooked = True
+    for module, hook in _HOOKS.items():
+        wrapt.register_post_import_hook(hook, module)
 
 
 def unpatch() -> None:
-    """Give the classes their methods back; stacks that were built keep our middleware."""
+    """Let the wrappers do nothing; stacks that were built keep our middleware, which then finds no spans."""
     global _active  # noqa: PLW0603 - see patch
     _active = False
-    while _patched:
-        cls, original = _patched.pop()
-        setattr(cls, _METHOD, original)
+
+
+def _around(place: str, wrapper: _Wrapper) -> Callable[[Any], None]:
+    @_guard.guarded()
+    def hook(module: Any) -> None:
+        wrapt.wrap_function_wrapper(module, place, wrapper)
+
+    return hook
+
+
+def _new_otel_middleware(
+    wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    wrapped(*args, **kwargs)
+    if _active:
+        with _guard.guard("OpenTelemetryMiddleware"):
+            instance.app = FeedbackMiddleware(instance.app)
+
+
+def _new_fastapi_stack(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    stack = wrapped(*args, **kwargs)
+    if _active:
+        with _guard.guard("build_middleware_stack"):
+            stack.app = FeedbackMiddleware(stack.app)
+    return stack
+
+
+def _new_provider(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    result = wrapped(*args, **kwargs)
+    if _active:
+        with _guard.guard("set_tracer_provider"):
+            _attach.attach_late()
+    return result
 
 
 @_guard.guarded()
-def _patch_class(name: str, module: Any) -> None:
-    cls = getattr(module, name)
-    original = cls.__dict__.get(_METHOD)
-    if not _active or original is None or any(known is cls for known, _ in _patched):
-        return
-
-    @functools.wraps(original)
-    def build_middleware_stack(self: Any) -> Any:
-        stack = original(self)
-        with _guard.guard("build_middleware_stack"):
-            if not _holds_ours(stack):
-                stack.app = FeedbackMiddleware(stack.app)
-        return stack
-
-    _patched.append((cls, original))
-    setattr(cls, _METHOD, build_middleware_stack)
+def _watch_flask(module: Any) -> None:
+    module.request_finished.connect(_propagator.note_flask_response, weak=False)
 
 
-def _holds_ours(stack: Any) -> bool:
-    seen = 0
-    while stack is not None and seen < 100:  # noqa: PLR2004 - a stack that loops ends somewhere
-        if isinstance(stack, FeedbackMiddleware):
-            return True
-        stack, seen = getattr(stack, "app", None), seen + 1
-    return False
+_HOOKS: Final[dict[str, Callable[[Any], None]]] = {
+    "opentelemetry.instrumentation.asgi": _around("OpenTelemetryMiddleware.__init__", _new_otel_middleware),
+    "fastapi.applications": _around("FastAPI.build_middleware_stack", _new_fastapi_stack),
+    "opentelemetry.trace": _around("set_tracer_provider", _new_provider),
+    "flask.signals": _watch_flask,
+}
+"""What is wrapped, by the module that has it."""

@@ -1,21 +1,29 @@
-"""The handle for frameworks without our middleware: OpenTelemetry's response propagator (Flask, Django, other ASGI).
+"""The handle for what isn't ASGI: OpenTelemetry's response propagator, called by Flask's, Django's and others.
 
 It is called when a response's header leaves, inside the server span; a stream's model call comes later and gives its
 handle by ``interaction().handle`` instead.
 """
 
+import contextvars
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation import propagators
 
-from otel_feedback import _facts, _guard, _ledger, semconv
+from otel_feedback import _facts, _guard, _ledger
 from otel_feedback.instrumentation import _attach, _headers
 
 # The module is not annotated.
 _propagators: Any = propagators
+
+_OK: Final = 200
+_SEEN: Final = "_otel_feedback"
+"""Attribute of a response object that has been given a handle."""
+
+_flask_status: contextvars.ContextVar[int] = contextvars.ContextVar("otel_feedback_flask_status", default=_OK)
+"""Status of the response that Flask is about to send: its instrumentation hands us the headers only."""
 
 
 class HandlePropagator(propagators.ResponsePropagator):
@@ -38,69 +46,79 @@ class HandlePropagator(propagators.ResponsePropagator):
 @_guard.guarded()
 def _inject(carrier: Any, context: Context | None, setter: Any) -> None:
     _attach.attach_late()
-    handle = _handle(context)
-    if isinstance(carrier, MutableMapping) and "type" in carrier:
-        _into_asgi(carrier, handle)
-    elif isinstance(carrier, list):
-        _into_wsgi(carrier, handle)
-    else:
-        _into_object(carrier, handle, setter)
+    sheet = _request_sheet(context)
+    if isinstance(carrier, list):
+        _into_flask(carrier, sheet)
+    elif hasattr(carrier, "status_code") and hasattr(carrier, "items"):
+        _into_django(carrier, sheet)
+    elif not (isinstance(carrier, MutableMapping) and "type" in carrier):  # an ASGI message is our middleware's
+        _into_other(carrier, sheet, setter)
 
 
-def _handle(context: Context | None) -> str | None:
+def _request_sheet(context: Context | None) -> _facts.FactSheet | None:
+    """Return the sheet of the request whose response leaves, unless our ASGI middleware cares for it."""
     node = _ledger.ledger.node(_ledger.key_of(trace.get_current_span(context).get_span_context()))
-    if node is None:
+    if node is None or node.sheet.kind is not _facts.Kind.REQUEST or node.sheet.served:
         return None
-    sheet = node.sheet
-    if sheet.kind is not _facts.Kind.REQUEST or sheet.served:
-        return None
-    target = sheet.target()
+    return node.sheet
+
+
+def _handle(sheet: _facts.FactSheet | None, status: int) -> str | None:
+    target = sheet.target() if sheet is not None and _headers.may_carry(status) else None
     return _ledger.handle_of(target) if target is not None else None
 
 
-def _into_asgi(message: MutableMapping[str, Any], handle: str | None) -> None:
-    """ASGI: called for every message, with the live header list of the service's response object."""
-    if handle is None or message["type"] != "http.response.start" or not _headers.may_carry(message["status"]):
-        return
-    headers = _headers.with_handle(message.get("headers", ()), handle)
-    if headers is not None:
-        message["headers"] = headers
+@_guard.guarded()
+def note_flask_response(_: Any, response: Any, **__: Any) -> None:
+    """Receive Flask's signal that a response is complete."""
+    _flask_status.set(response.status_code)
 
 
-def _into_wsgi(response_headers: list[Any], handle: str | None) -> None:
-    """Flask: a list of pairs of text, made anew for each response."""
+def _into_flask(headers: list[tuple[str, str]], sheet: _facts.FactSheet | None) -> None:
+    """Change a list of pairs that Flask makes anew for each response."""
+    handle = _handle(sheet, _flask_status.get())
     if handle is None:
         return
-    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response_headers]
-    headers = _headers.with_handle(pairs, handle)
-    if headers is not None:
-        response_headers[:] = [(_title(name), value.decode("latin-1")) for name, value in headers]
+    new = _changes(headers, handle)
+    if new is not None:
+        headers[:] = [pair for pair in headers if pair[0].lower() not in new]
+        headers.extend((name.title() if name != _NAME else name, value) for name, value in new.items())
 
 
-def _into_object(response: Any, handle: str | None, setter: Any) -> None:
-    """Django: a response object, which the service may send again to somebody else."""
-    if not hasattr(response, "items") or not hasattr(response, "__delitem__"):
-        if handle is not None:
-            setter.set(response, semconv.HANDLE_HEADER, handle)
+def _into_django(response: Any, sheet: _facts.FactSheet | None) -> None:
+    """Change a response object, which the service may keep and send again to somebody else.
+
+    Such an object has a handle at its first time only: two threads may be sending it at once.
+    """
+    mine = object()
+    if vars(response).setdefault(_SEEN, mine) is not mine:
+        del response[_NAME]
         return
-    if getattr(response, "_otel_feedback", False):
-        del response[semconv.HANDLE_HEADER]  # an earlier caller's, on a response that is kept
-        response._otel_feedback = False  # noqa: SLF001 - our own mark
-    if handle is None or not _headers.may_carry(getattr(response, "status_code", 200)):
+    handle = _handle(sheet, response.status_code)
+    new = _changes(response.items(), handle) if handle is not None else None
+    if new is None:
+        del vars(response)[_SEEN]
         return
-    pairs = [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in response.items()]
-    headers = _headers.with_handle(pairs, handle)
-    if headers is not None:
-        for name, value in headers:
-            if name in _headers.OURS:
-                response[_title(name)] = value.decode("latin-1")
-        response._otel_feedback = True  # noqa: SLF001 - our own mark
+    for name, value in new.items():
+        response[name.title() if name != _NAME else name] = value
 
 
-def _title(name: bytes) -> str:
-    """Write a header's name as HTTP/1 servers are used to; the handle's stays as documented."""
-    text = name.decode("latin-1")
-    return text if text == semconv.HANDLE_HEADER else text.title()
+def _into_other(carrier: Any, sheet: _facts.FactSheet | None, setter: Any) -> None:
+    """Change something that only its instrumentation's setter knows; setters add to what a header has."""
+    handle = _handle(sheet, _OK)
+    for name, value in (_changes((), handle) or {}).items() if handle is not None else ():
+        setter.set(carrier, name, value)
+
+
+_NAME: Final = _headers.NAME.decode("ascii")
+
+
+def _changes(headers: Any, handle: str) -> dict[str, str] | None:
+    pairs = [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in headers]
+    new = _headers.changes(pairs, handle)
+    if new is None:
+        return None
+    return {name.decode("ascii"): value.decode("latin-1") for name, value in new.items()}
 
 
 def install() -> None:

@@ -5,6 +5,7 @@ of its body, at most ``Settings.stream_wait_ms``; the body is never delayed by m
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -20,8 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_MARK: Final = "otel_feedback"
-"""Key in the scope: an outer one of these middlewares is at work already."""
+_SERVING: Final = "otel_feedback"
+"""Key in the scope: the sheet that an outer one of these middlewares serves already."""
 
 _MAX_ROUTES: Final = 1000
 
@@ -32,8 +33,8 @@ _answering_routes: dict[str, None] = {}
 class FeedbackMiddleware:
     """Add the ``feedback-handle`` header to responses that answer with a model.
 
-    It must run inside of whatever opens the request's server span. ``FeedbackInstrumentor`` puts it into FastAPI and
-    Starlette applications; others can wrap their application in it.
+    It must run inside of whatever opens the request's server span. ``FeedbackInstrumentor`` puts it into
+    OpenTelemetry's ASGI middleware and into FastAPI applications; others can wrap their application in it.
 
     Attributes:
         app: The wrapped application, under the name by which frameworks walk a stack of middlewares.
@@ -44,19 +45,19 @@ class FeedbackMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        sheet = None
-        if scope["type"] == "http" and _MARK not in scope:
-            sheet = _request_sheet()
-        if sheet is None:
+        sheet = _request_sheet() if scope["type"] == "http" else None
+        if sheet is None or scope.get(_SERVING) is sheet:
             await self.app(scope, receive, send)
             return
-        scope[_MARK] = True
+        scope[_SERVING] = sheet
         response = _Response(sheet, scope.get("method", ""), send)
         token = otel_context.attach(_ledger.with_sheet(sheet))
         try:
             await self.app(scope, receive, response.send)
         except Exception:
-            await response.release()  # as if nothing had waited: what handles the error must see a started response
+            # As if nothing had waited: what handles the error must see a started response, and this error.
+            with contextlib.suppress(Exception):
+                await response.release()
             raise
         else:
             await response.release()
@@ -83,32 +84,28 @@ class _Response:
         self._sheet = sheet
         self._method = method
         self._send = send
-        self._held: Message | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._release: asyncio.Task[None] | None = None
         self._route: str | None = None
+        self._held: Message | None = None
+        self._gate: asyncio.Lock | None = None
+        """There once a start was held: nothing passes while the start is being sent."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: asyncio.Task[None] | None = None
+        """Sends the start where the timer was first."""
 
     async def send(self, message: Message) -> None:
         """Pass a message on; the start of an answer gets its handle, or is held until it can."""
-        if message["type"] == "http.response.start":
-            if self._hold(message):
-                return
-            message = self._with_handle(message)
-        else:
-            await self.release()
-        await self._send(message)
+        is_start = message["type"] == "http.response.start"
+        if is_start and self._gate is None and self._hold(message):
+            return
+        await self.release()
+        await self._send(self._with_handle(message) if is_start else message)
 
     async def release(self) -> None:
-        """Send the held start, and wait for it where the timer is sending it at this moment."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._release is not None:
-            await self._release
-            self._release = None
-        message, self._held = self._held, None
-        if message is not None:
-            await self._send(self._with_handle(message))
+        """Send the start if it is held. Whoever comes while it is being sent waits, and fails as that does."""
+        if self._late is not None:
+            await self._late
+        elif self._gate is not None:
+            await self._start(self._gate)
 
     @_guard.guarded(default=False)
     def _hold(self, message: Message) -> bool:
@@ -119,27 +116,34 @@ class _Response:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # another event loop (trio): nothing is held there
             return False
-        self._timer = loop.call_later(wait, self._time_is_up, loop)
+        self._timer = loop.call_later(wait, self._time_is_up)
+        self._gate = asyncio.Lock()
         self._held = message
         return True
 
-    def _time_is_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        message, self._held = self._held, None
-        if message is not None:
-            self._release = loop.create_task(self._start_late(self._with_handle(message)))
+    def _time_is_up(self) -> None:
+        if self._held is not None and self._gate is not None:
+            self._late = asyncio.ensure_future(self._start(self._gate))
+            self._late.add_done_callback(_look_at)
 
-    async def _start_late(self, message: Message) -> None:
-        await self._send(message)
+    async def _start(self, gate: asyncio.Lock) -> None:
+        async with gate:
+            message, self._held = self._held, None
+            if message is not None:
+                self._stop_timer()
+                await self._send(self._with_handle(message))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _with_handle(self, message: Message) -> Message:
         """Return the start of the response with the handle, or as it was; never raises."""
         with _guard.guard("FeedbackMiddleware"):
             handle = self._handle(message["status"])
             if handle is not None:
-                headers = _headers.with_handle(message.get("headers", ()), handle)
-                if headers is not None:
-                    return {**message, "headers": headers}
+                message = {**message, "headers": list(message.get("headers", ()))}  # it may be an iterator
+                message["headers"] = _headers.with_handle(message["headers"], handle)
         return message
 
     def _handle(self, status: int) -> str | None:
@@ -153,12 +157,16 @@ class _Response:
 
     @_guard.guarded()
     def finish(self) -> None:
-        """Remember a route whose request turned out to be the answer."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._route is None or not self._sheet.is_interaction:
-            return
-        _answering_routes.pop(self._route, None)
-        _answering_routes[self._route] = None
-        while len(_answering_routes) > _MAX_ROUTES:
-            _answering_routes.pop(next(iter(_answering_routes)), None)
+        """Leave nothing behind, and remember a route whose request turned out to be the answer."""
+        self._stop_timer()
+        if self._late is not None:
+            self._late.cancel()
+        if self._route is not None and self._sheet.is_interaction:
+            _answering_routes.pop(self._route, None)
+            _ledger.bounded_put(_answering_routes, self._route, None, _MAX_ROUTES)
+
+
+def _look_at(task: "asyncio.Task[None]") -> None:
+    """Take note of a task's error, which asyncio would log if the application never sends anything again."""
+    if not task.cancelled():
+        task.exception()
