@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,6 +176,8 @@ def _read(path: Path, source: str, *, private_from: int) -> str:
 
 def _create(path: Path, text: str) -> None:
     """Write a file that appears whole or not at all, and once: of several processes the first one's stays."""
+    import tempfile  # with what it imports, half of this package's import time
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
