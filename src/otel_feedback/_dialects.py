@@ -8,7 +8,7 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otel_feedback import semconv
@@ -99,7 +99,7 @@ FACT_ATTRIBUTES: Final[Mapping[str, str]] = {
     semconv.FEEDBACK_PROVIDER: semconv.FEEDBACK_PROVIDER,
     semconv.FEEDBACK_RESPONSE_ID: semconv.FEEDBACK_RESPONSE_ID,
 }
-"""Attribute to the fact that it tells, in whichever convention; where a span has several for one fact, the first wins."""
+"""Attribute to the fact that it tells, in whichever convention; of several for one fact the first wins."""
 
 _LAST_RANK_FIRST: Final = tuple(reversed(FACT_ATTRIBUTES.items()))
 _NAME_ATTRIBUTES: Final = (
@@ -118,7 +118,6 @@ _TELLING: Final = frozenset(
 )
 _OPENINFERENCE_DOCUMENT: Final = "retrieval.documents."
 _TEXT_KEYS: Final = ("content", "text", "page_content")
-_INFINITY: Final = float("inf")
 MAX_DOCUMENTS: Final = 50
 """Documents kept of one answer."""
 
