@@ -66,10 +66,10 @@ class Recorder:
             new_id: Makes ids of feedback.
             clock: Nanoseconds since 1970.
         """
-        self.delivery: Delivery = delivery or SpanDelivery()
+        self.delivery: Delivery = SpanDelivery() if delivery is None else delivery
         self._codec = codec
         self._settings = settings
-        self._votes: VoteBook = votes or MemoryVoteBook()
+        self._votes: VoteBook = MemoryVoteBook() if votes is None else votes
         self._signals = signals
         self._known_facts = known_facts
         self._new_id = new_id
@@ -240,7 +240,7 @@ def record(
         return _rejected(id, error)
     except Exception as error:
         failed("record", error)
-        return Receipt(id or "", "rejected", "otel-feedback failed; its log says more.")
+        return Receipt(_text(id), "rejected", "otel-feedback failed; its log says more.")
 
 
 def _pseudonym(user: str | None) -> str | None:
@@ -256,4 +256,8 @@ def _rejected(id: str | None, error: OtelFeedbackError) -> Receipt:  # noqa: A00
         raise error
     kind = f"{type(error).__name__}:{getattr(error, 'field', '')}"
     warn_once(f"rejected:{kind}", "otel-feedback: a feedback was rejected: %s", error)
-    return Receipt(id or "", "rejected", str(error))
+    return Receipt(_text(id), "rejected", str(error))
+
+
+def _text(id: object) -> str:  # noqa: A002 - as above
+    return id if isinstance(id, str) else ""
