@@ -21,3 +21,6 @@ IMAGES: Final = {
     "grafana": f"grafana/grafana:{GRAFANA}",
 }
 """Images of docker-compose.yml, by service."""
+
+EXAMPLE_BASE_IMAGE: Final = "python:3.13.0-slim-bookworm"
+"""What examples/Dockerfile builds on."""

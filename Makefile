@@ -1,0 +1,53 @@
+# `make demo` and `make test` set up what they need; `make help` lists the rest.
+
+BIN := .venv/bin
+COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 --all-extras --group dev \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system parts stack demo test check unit whole bench lock dashboards clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv from the lock file; does nothing where it is in step (PYTHON=... chooses the interpreter)
+	@sh stack/setup.sh "$(PYTHON)"
+
+system: ## install Debian's nginx and docker-compose, which a few tests use (as root), or say what to install
+	@sh stack/apt.sh nginx docker-compose
+
+parts: setup ## find or build the real Collector, Jaeger and Prometheus (about 11 minutes, once)
+	@$(BIN)/python -m stack parts
+
+stack: parts ## run Collector, Jaeger and Prometheus until Ctrl-C, and print where they are
+	@$(BIN)/python -m stack up
+
+demo: parts ## run the example and its users against the real parts, and show what came of it (KEEP=1 runs on)
+	@$(BIN)/python -m examples.demo $(ARGS)
+
+test: check unit whole ## check, unit tests on every Python, and every test on one with branch coverage
+
+check: setup ## lint, formatting, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: setup ## unit tests on Python 3.10 to 3.13; one that is not there is skipped loudly, in CI it fails
+	$(BIN)/nox --session unit
+
+whole: setup system parts ## every test on one Python, with branch coverage
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+bench: setup ## what taking part costs, as ratios to the bare OpenTelemetry SDK
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: setup ## bring requirements/dev.lock in step with pyproject.toml (UPGRADE=1 takes the newest versions)
+	$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/dev.lock
+
+dashboards: setup ## generate the dashboards and alert rules
+	@$(BIN)/python -m dashboards.generate
+
+clean: ## remove what the targets made in this folder; built parts stay in the user's cache folder
+	rm -rf .venv .nox var .coverage* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
