@@ -8,12 +8,15 @@
 Everything else is private; names of spans, events, attributes and metrics are in ``otel_feedback.semconv``.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from otel_feedback._interaction import interaction
 from otel_feedback._prompts import PromptTemplate
+from otel_feedback._record import Receipt, record
 from otel_feedback._runtime import configure
 from otel_feedback._settings import Settings
 from otel_feedback._signals import Correction
-from otel_feedback._version import VERSION as __version__
+from otel_feedback._version import VERSION as __version__  # noqa: N811 - Python's name for it
 from otel_feedback.exceptions import (
     ConfigurationError,
     DeliveryError,
@@ -23,7 +26,9 @@ from otel_feedback.exceptions import (
     OtelFeedbackError,
     PromptError,
 )
-from otel_feedback.instrumentation import FeedbackInstrumentor
+
+if TYPE_CHECKING:
+    from otel_feedback.instrumentation import FeedbackInstrumentor
 
 __all__ = [
     "ConfigurationError",
@@ -36,8 +41,19 @@ __all__ = [
     "OtelFeedbackError",
     "PromptError",
     "PromptTemplate",
+    "Receipt",
     "Settings",
     "__version__",
     "configure",
     "interaction",
+    "record",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the instrumentor when it is asked for: it takes as long as all the rest."""
+    if name == "FeedbackInstrumentor":
+        from otel_feedback.instrumentation import FeedbackInstrumentor
+
+        return FeedbackInstrumentor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -45,6 +44,8 @@ def exporters_from_env(environ: Mapping[str, str] = os.environ) -> list[SpanExpo
 
 def _make(name: str, environ: Mapping[str, str]) -> SpanExporter:
     entry = _otlp_entry(environ) if name == "otlp" else name
+    from importlib.metadata import entry_points  # takes 10 ms, and only a process that records feedback needs it
+
     found = list(entry_points(group=_GROUP, name=entry))
     if not found and entry in _OTLP_BY_PROTOCOL.values():
         raise MissingExtraError("otlp", "opentelemetry-exporter-otlp")
