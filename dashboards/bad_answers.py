@@ -51,14 +51,19 @@ def _total(variant: Variant, view: queries.View) -> stat.Panel:
 
 def _trend(variant: Variant, view: queries.View) -> timeseries.Panel:
     numbers = variant.numbers(view, view.rows, window=queries.INTERVAL)
+    total = variant.numbers(view, window=queries.INTERVAL)
     legend = " · ".join("{{" + name + "}}" for name in view.rows)
     return panels.trend_panel(
         "Negative opinions over time",
-        f"Each point counts the negative opinions (n) that were expressed in the window that ends there, one of "
-        f"{panels.POINTS} that tile the range (at least 1 min each), by template and version. Dots are single votes: a "
-        "click leads to the vote's trace, which holds the answer too if the vote came soon after it, and else a link "
-        f"to it; at most one a second of each kind has a dot. {variant.caveat}",
-        [Line(Query("negative", legend, numbers.negative()), exemplars=True)],
+        "Each point counts the negative opinions (n) that were expressed in the window that ends there, one of "
+        f"{panels.POINTS} that tile the range (at least 1 min each): by template and version, and all together. Dots "
+        "are single negative votes: a click leads to the vote's trace, which holds the answer too if the vote came "
+        "soon after it, and else a link to it; at most one a second of each kind has a dot. " + variant.caveat,
+        [
+            Line(Query("negative", legend, numbers.negative())),
+            # Dots come from every counter that a query names: a total names none beside the negative votes.
+            Line(Query("n", "All (n)", total.negative()), exemplars=True),
+        ],
     )
 
 

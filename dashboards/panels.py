@@ -11,7 +11,7 @@ from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog import builder as cog
 from grafana_foundation_sdk.cog import variants
 from grafana_foundation_sdk.models import common, dashboard
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
 
 PROMETHEUS_UID: Final = "prometheus"
 JAEGER_UID: Final = "jaeger"
@@ -324,7 +324,13 @@ def page(variant: Variant, name: str, title: str, description: str) -> builder.D
 
 
 def _query(query: Query) -> prometheus.Dataquery:
-    made: prometheus.Dataquery = prometheus.Dataquery().ref_id(query.ref).expr(query.expr).datasource(PROMETHEUS)
+    made: prometheus.Dataquery = (
+        prometheus.Dataquery()
+        .ref_id(query.ref)
+        .expr(query.expr)
+        .datasource(PROMETHEUS)
+        .editor_mode(QueryEditorMode("code"))
+    )
     return made
 
 

@@ -247,7 +247,7 @@ class Numbers:
 
     def implicit_answers(self) -> str:
         """The n of ``implicit_share``: sampled answers, repeated for every signal of the row."""
-        return f"0 * {self.implicit()} + on ({', '.join(self.by)}) group_left ({self.interactions()})"
+        return f"0 * {self.implicit()} + on ({', '.join(self.by)}) group_left () ({self.interactions()})"
 
     def _expressed(self, sentiment: str) -> str:
         return self._or_zero(self._became(sentiment))
