@@ -6,7 +6,7 @@ Under test (``strict()``) it is raised, so that no test passes over a failure of
 import contextlib
 import functools
 import logging
-import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -17,8 +17,7 @@ logger: Final = logging.getLogger("otel_feedback")
 """The package's one logger. Messages never contain prompts, answers, comments, handles or keys."""
 
 _strict = False
-_warned: set[str] = set()
-_lock = threading.Lock()
+_warned: dict[str, object] = {}
 
 
 def warn_once(code: str, message: str, *args: object) -> None:
@@ -29,11 +28,10 @@ def warn_once(code: str, message: str, *args: object) -> None:
         message: A ``logging`` format: what is wrong, and which setting or package mends it.
         args: Its arguments.
     """
-    with _lock:
-        if code in _warned:
-            return
-        _warned.add(code)
-    logger.warning(message, *args)
+    # One atomic operation decides between threads: a lock could be held for ever in a forked child.
+    mine = object()
+    if _warned.setdefault(code, mine) is mine:
+        logger.warning(message, *args)
 
 
 def failed(where: str, error: BaseException) -> None:
@@ -47,7 +45,8 @@ def failed(where: str, error: BaseException) -> None:
         where,
         type(error).__name__,
     )
-    logger.debug("otel-feedback: %s failed", where, exc_info=error)
+    if logger.isEnabledFor(logging.DEBUG):  # where it happened, without any exception's words
+        logger.debug("otel-feedback: %s failed at:\n%s", where, "".join(traceback.format_tb(error.__traceback__)))
 
 
 def guarded(default: Any = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -97,6 +96,7 @@ def strict() -> Iterator[None]:
         yield
     finally:
         _strict = before
+        _warned.clear()
 
 
 def is_strict() -> bool:
