@@ -138,9 +138,17 @@ def _codec_or_none(settings: Settings) -> HandleCodec | None:
         return None
     with guard("handle codec"):
         try:
-            return make_codec(settings, may_make_key=True)
+            made = make_codec(settings, may_make_key=True)
         except OtelFeedbackError as error:
             warn_once("handle-keys", "otel-feedback gives no handles and accepts none: %s", error)
+            return None
+        if not made.can_issue:
+            warn_once(
+                "public-key",
+                "otel-feedback accepts handles and gives none, since the first key of OTEL_FEEDBACK_HANDLE_KEYS is "
+                "public. Where answers are given, the first key must be HS256 or EdDSA.",
+            )
+        return made
     return None
 
 

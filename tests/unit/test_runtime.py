@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.handle_vectors import E1, K0, K1, b64
+from tests.unit.handle_vectors import E1, K0, K1, V1_PUBLIC, b64
 
 from otel_feedback import _guard, _handle, _runtime
 from otel_feedback._handle import HandleCodec, Keyring
@@ -196,6 +196,17 @@ def test_keys_that_cannot_be_used_leave_the_host_alone(
     (message,) = caplog.messages
     assert says in message
     assert "hunter2" not in message
+
+
+def test_a_public_key_alone_checks_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that can only check handles does that; its log says once why it gives none."""
+    _runtime.configure(Settings(handle_keys=f"v1:EdDSA-public:{b64(V1_PUBLIC)}"))
+    codec = _runtime.codec()
+    assert codec is not None
+    assert not codec.can_issue
+    assert _runtime.codec() is codec
+    (message,) = caplog.messages
+    assert "the first key of OTEL_FEEDBACK_HANDLE_KEYS is public" in message
 
 
 def test_a_missing_extra_leaves_the_host_alone(
