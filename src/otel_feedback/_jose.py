@@ -180,9 +180,7 @@ class _Sealer:
             opened = self._jwe.decrypt_compact(token, self._key, registry=self._registry)
         except self._errors:
             raise ValueError from None
-        if opened.plaintext is None:
-            raise ValueError
-        return opened.plaintext
+        return opened.plaintext or b""
 
 
 def _derive(secret: bytes) -> bytes:

@@ -43,6 +43,7 @@ BAD: list[tuple[str, Any]] = [
     ("handle_keys", ""),
     ("handle_keys_file", "keys\0"),
     ("state_dir", 7),
+    ("state_dir", None),
     *[("handle_ttl", value) for value in ("59", str(LONGEST_TTL + 1), "-60", "60.5", "1e3", "30d", "६०", "1_000")],
     *[("handle_ttl", value) for value in (True, 60.5, 10**30)],
     *[("handle_facts", value) for value in ("clear", 1, None)],
