@@ -156,3 +156,10 @@ def test_everything_built_is_used_and_the_other_way_round() -> None:
         sorted(used)
     )
     assert {version for _, version in built} == {manifest["dist"]["version"]} == {versions.COLLECTOR}
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    """The table of settings is exactly the variables that the configuration reads, with their defaults."""
+    page = (REPOSITORY / "collector" / "README.md").read_text()
+    documented = re.findall(r"^\| `(OTEL_FEEDBACK_\w+)` \| `([^`]*)` \|", page, re.MULTILINE)
+    assert sorted(documented) == sorted(set(re.findall(r"\$\{env:(\w+):-([^}]*)\}", TEXT)))
