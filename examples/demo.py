@@ -10,6 +10,7 @@ cast. Exit code 0: all numbers equal; 1: they don't, or some users got no answer
 import argparse
 import asyncio
 import base64
+import json
 import os
 import secrets
 import signal
@@ -22,6 +23,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.text import Text
@@ -30,7 +32,7 @@ from stack.parts import PartsMissing
 from stack.ports import Ports, free_ports, ports_in_use
 from stack.processes import Process, Stack, StackError
 
-from examples.satisfaction import COUNTS, Lines, expected, find_differences, read_lines, show_lines
+from examples.satisfaction import COUNTS, Lines, expected, feedback_query, find_differences, read_lines, show_lines
 from examples.servers import (
     SERVICE_NAME,
     Addresses,
@@ -46,6 +48,9 @@ from examples.users import Truth, Visit, progress_bar, show_truth, simulate
 EQUAL, UNEQUAL, NOT_STARTED, INTERRUPTED = 0, 1, 2, 130
 PATIENCE: Final = 20.0
 """Seconds in which the last vote must have reached Prometheus and Jaeger."""
+
+LOG_LINES: Final = 10
+"""Of each program, shown when something went wrong."""
 
 GRAFANA: Final = "http://127.0.0.1:3000"
 
@@ -94,7 +99,7 @@ class Demo:
         return EQUAL if not differences and _went_well(truth) else UNEQUAL
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)  # an address is never broken
 
     def _choose_ports(self) -> tuple[Ports, Addresses]:
         """The well-known ports, or free ones where somebody has them or it was asked for."""
@@ -154,11 +159,21 @@ class Demo:
             self._console.print(Text("Prometheus and the users DIFFER:", style="bold red"))
             for difference in differences:
                 self._console.print(Text(f"  {difference}", style="red"))
+            self._show_logs()
         else:
             total = {name: sum(counts[name] for counts in expected(truth).values()) for name in COUNTS}
             self._console.print(Text(_agreement(total), style="bold green"))
-        self._console.rule("One bad answer, out of Jaeger")
-        self._show_bad_answer()
+        if any(row.negative for row in truth.rows.values()):
+            self._console.rule("One bad answer, out of Jaeger")
+            self._show_bad_answer()
+
+    def _show_logs(self) -> None:
+        """What the programs complained of, since the folder with their logs goes with the run."""
+        for process in (self._stack.collector, *self._processes):
+            complaints = [line for line in process.log().splitlines() if "info" not in line.lower()][-LOG_LINES:]
+            if complaints:
+                self._console.print(Text(f"{process.name} says:", style="bold"))
+                self._say("\n".join(complaints))
 
     def _show_bad_answer(self) -> None:
         """The newest answer that a user judged bad and whose trace holds the judgement too."""
@@ -168,7 +183,7 @@ class Demo:
             self._say("No bad answer has reached Jaeger.")
             return
         self._console.print(build_tree(spans))
-        self._say(f"{self._stack.jaeger}/trace/{spans[0]['traceID']}")
+        self._say("What was asked and answered is not recorded unless it is asked for: docs/settings.md.")
 
     def _find_bad_answer(self) -> Sequence[dict[str, Any]]:
         wanted = {"feedback.sentiment": "negative", "feedback.kind": "explicit"}
@@ -179,17 +194,22 @@ class Demo:
         return ()
 
     def _show_addresses(self) -> None:
-        self._console.rule("Where to look")
+        kept = self._options.keep
+        self._console.rule("Where to look" if kept else "Where to look while it runs: make demo KEEP=1")
+        judged_bad = quote(json.dumps({"feedback.sentiment": "negative"}))
         look = {
-            "Jaeger": f"{self._stack.jaeger}/search?service={SERVICE_NAME}",
-            "Prometheus": f"{self._stack.prometheus}/query",
+            "Jaeger": self._stack.jaeger,
+            "bad answers": f"{self._stack.jaeger}/api/traces?service={SERVICE_NAME}&tags={judged_bad}",
+            "Prometheus": self._stack.prometheus,
+            "feedback": f"{self._stack.prometheus}/api/v1/query?query={quote(feedback_query())}",
             "the service": f"{self._addresses.service_url}/docs",
             "capture": f"{self._addresses.capture_url}/v1/feedback",
-            "Grafana": f"{GRAFANA} (with `docker compose up`; not part of this run)",
+            "Grafana": f"{GRAFANA}, no part of this run: docker compose --profile example up",
             "logs": str(self._folder),
         }
         for name, where in look.items():
             self._say(f"  {name:<12} {where}")
+        self._say("Programs that `make parts` built have no pages of their own, only what pages ask them.")
 
     def _keep_running(self) -> None:
         """Until Ctrl-C, or until a program ends.

@@ -48,8 +48,7 @@ def read_lines(prometheus: PrometheusClient, service: str, *, window: str = "1h"
         window: PromQL duration that holds all of the run.
     """
     lines: Lines = {}
-    view = replace(BY_TEMPLATE, filters={SERVICE: service})
-    numbers = Numbers(view, by=(TEMPLATE, VERSION), increase=Increase(window))
+    numbers = _numbers(service, window)
     counts = {
         "answers": numbers.interactions(),
         "voted": numbers.voted(),
@@ -72,6 +71,16 @@ def read_lines(prometheus: PrometheusClient, service: str, *, window: str = "1h"
         for line, value, _ in _ask(prometheus, promql, lines):
             line.shares[name] = value
     return lines
+
+
+def feedback_query(*, window: str = "1h") -> str:
+    """A short PromQL to try by hand: all feedback by template."""
+    return Increase(window).of(BY_TEMPLATE.votes, {}, (TEMPLATE,))
+
+
+def _numbers(service: str, window: str) -> Numbers:
+    view = replace(BY_TEMPLATE, filters={SERVICE: service})
+    return Numbers(view, by=(TEMPLATE, VERSION), increase=Increase(window))
 
 
 def _ask(prometheus: PrometheusClient, promql: str, lines: Lines) -> Iterator[tuple[Line, float, dict[str, Any]]]:

@@ -18,13 +18,6 @@ EXAMPLES: Final = Path(__file__).parent
 SERVICE_NAME: Final = "rag-service"
 NAMESPACE, ENVIRONMENT = "examples", "demo"
 
-OTHER_OPENAI_INSTRUMENTATIONS: Final = (
-    "opentelemetry-instrumentation-openai",
-    "openinference-instrumentation-openai",
-)
-"""They may be installed beside the official one, under the same entry point name, so that
-``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` can't choose: each call would have a span of each."""
-
 
 @dataclass(frozen=True)
 class Addresses:
@@ -82,16 +75,16 @@ def make_service(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, 
     }
     if telemetry is not None:
         command.insert(0, _program("opentelemetry-instrument"))
-        env |= {**telemetry, "PYTHONPATH": str(_hide(OTHER_OPENAI_INSTRUMENTATIONS, folder / "hidden"))}
+        env |= telemetry
     ready = f"{addresses.service_url}/health"
     return Process("service", command, folder=folder, env=env, ready_url=ready)
 
 
 def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str]) -> Process:
     """The capture service, not started yet."""
-    command = [_program("otel-feedback"), "capture", "--host", HOST, "--port", str(addresses.capture)]
+    command = [_program("otel-feedback"), "capture", "--listen", f"{HOST}:{addresses.capture}"]
     env = {**_clean_environment(), **telemetry}
-    ready = f"{addresses.capture_url}/health"
+    ready = f"{addresses.capture_url}/healthz"
     return Process("capture", command, folder=folder, env=env, ready_url=ready)
 
 
@@ -130,12 +123,3 @@ def _clean_environment() -> dict[str, str]:
     proxies = [f"{kind}_proxy" for kind in ("http", "https", "all", "grpc")]
     names = [name for name in os.environ if name.startswith(("OTEL_", "OPENAI_"))]
     return dict.fromkeys([*names, *proxies, *(name.upper() for name in proxies)], "")
-
-
-def _hide(distributions: tuple[str, ...], folder: Path) -> Path:
-    """A folder that, first on the path, makes Python take distributions for ones without entry points."""
-    for distribution in distributions:
-        info = folder / f"{distribution.replace('-', '_')}-0.dist-info"
-        info.mkdir(parents=True, exist_ok=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0\n")
-    return folder
