@@ -26,7 +26,7 @@ if ! [ -x .venv/bin/python ]; then
     done
     if [ -z "$python" ]; then
         echo "setup: development needs Python 3.11, 3.12 or 3.13, and ${1:-python3} here is" \
-            "$("${1:-python3}" --version 2>&1 || echo missing). Install one, or name one: make PYTHON=/path/to/python3.13" >&2
+            "$({ "${1:-python3}" --version || echo missing; } 2>/dev/null). Install one, or name one: make PYTHON=/path/to/python3.13" >&2
         exit 1
     fi
     echo "setup: making .venv with $("$python" --version)" >&2
