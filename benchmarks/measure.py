@@ -26,7 +26,9 @@ class Comparison:
     high: float
 
 
-def compare(bare: Callable[[], object], ours: Callable[[], object], *, calls: int = 200, blocks: int = 60) -> Comparison:
+def compare(
+    bare: Callable[[], object], ours: Callable[[], object], *, calls: int = 200, blocks: int = 60
+) -> Comparison:
     """Time two functions in alternating blocks, so that a busy moment of the machine hits both."""
     for function in (bare, ours):
         _block(function, calls)

@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import SpanKind
 
 from benchmarks.measure import Comparison, compare
 from otel_feedback import PromptTemplate, interaction, semconv
@@ -40,9 +40,7 @@ def providers(*, sampler: Sampler | None = None) -> Iterator[tuple[TracerProvide
     )
     ours.add_span_processor(FeedbackSpanProcessor())
     for provider in (bare, ours):
-        provider.add_span_processor(
-            BatchSpanProcessor(NullExporter(), max_queue_size=65536, schedule_delay_millis=100)
-        )
+        provider.add_span_processor(BatchSpanProcessor(NullExporter(), max_queue_size=65536, schedule_delay_millis=100))
     try:
         yield bare, ours
     finally:
@@ -174,8 +172,3 @@ def compare_plain_request() -> Comparison:
 
     with providers() as (bare, ours):
         return compare(run(bare), run(ours))
-
-
-def bare_link(tracer: trace.Tracer, target: trace.SpanContext, attributes: dict[str, Any]) -> None:
-    """Emit one linked span with the attributes of a carrier."""
-    tracer.start_span("feedback thumbs", links=[Link(target)], attributes=attributes).end()

@@ -40,13 +40,13 @@ class Node(NamedTuple):
 T = TypeVar("T")
 
 
-def bounded_put(table: dict[Key, T], key: Key, value: T, limit: int) -> None:
+def bounded_put(table: "OrderedDict[Key, T]", key: Key, value: T, limit: int) -> None:
     """Put an entry into a table and let go of the oldest ones beyond ``limit``."""
     table[key] = value
     while len(table) > limit:
         try:
-            table.pop(next(iter(table)), None)
-        except (StopIteration, RuntimeError):  # noqa: PERF203 - another thread changed it meanwhile, and keeps the bound
+            table.popitem(last=False)
+        except KeyError:  # noqa: PERF203 - other threads emptied it meanwhile
             break
 
 
@@ -54,10 +54,11 @@ class Ledger:
     """All sheets of this process, by the spans below them."""
 
     def __init__(self) -> None:
-        self._live: dict[Key, Node] = {}
-        self._ended: dict[Key, Node] = {}
+        # Ordered ones: a plain dict that is full takes ever longer to find its oldest entry.
+        self._live: OrderedDict[Key, Node] = OrderedDict()
+        self._ended: OrderedDict[Key, Node] = OrderedDict()
         """Spans that ended inside an open sheet: what was started from them still belongs there."""
-        self._finished: dict[Key, dict[str, str]] = {}
+        self._finished: OrderedDict[Key, dict[str, str]] = OrderedDict()
         self._versions: dict[str, set[str]] = {}
         self._models: dict[str, str] = {}
 
@@ -109,6 +110,10 @@ class Ledger:
         node = self._live.pop(key, None)
         if node is not None and node.sheet.open and node.sheet.context.span_id != key[1]:
             bounded_put(self._ended, key, node, _runtime.settings().finished_interactions)
+            sheet = node.sheet
+            if not sheet.ended:
+                sheet.ended = collections.deque(maxlen=MAX_ENDED)
+            sheet.ended.append(key)
         return node
 
     def close(self, sheet: FactSheet, facts: dict[str, str] | None = None) -> None:
@@ -118,12 +123,13 @@ class Ledger:
             sheet: The sheet.
             facts: Its facts, where the caller has them at hand.
         """
-        sheet.open = False
         key = key_of(sheet.context)
         self._live.pop(key, None)
         if sheet.is_interaction:
             bounded_put(self._finished, key, facts or sheet.facts(), _runtime.settings().finished_interactions)
-        sheet.span = sheet.route = None  # what still refers to the sheet shall not keep the span
+        sheet.close()
+        for ended in sheet.ended:
+            self._ended.pop(ended, None)
 
     def facts(self, key: Key) -> dict[str, str] | None:
         """Return what is known of an interaction that runs or has ended in this process, or None."""
@@ -219,7 +225,7 @@ def handle_of(sheet: FactSheet) -> str | None:
     """Make the handle of an interaction, with the facts known by now; None without a key or a valid span."""
     codec = _runtime.codec()
     context = sheet.context
-    if codec is None or not context.is_valid:
+    if codec is None or not codec.can_issue or not context.is_valid:
         return None
     facts = sheet.facts()
     if (
