@@ -1,8 +1,13 @@
 """The ports of the local processes: well-known ones for a person, free ones for tests."""
 
 import contextlib
+import random
 import socket
 from dataclasses import dataclass, fields
+
+_OUT_OF_THE_WAY = range(15000, 32000)
+"""Where no system takes the ports of outgoing connections from: one that is chosen here is still free when a program
+that was killed comes back to it."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,13 @@ def is_taken(port: int) -> bool:
 def choose_free(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody uses; all are held while choosing, so that none is given twice."""
     with contextlib.ExitStack() as held:
-        numbers = []
-        for _ in range(count):
+        numbers: list[int] = []
+        while len(numbers) < count:
+            port = random.choice(_OUT_OF_THE_WAY)
             one = held.enter_context(contextlib.closing(socket.socket()))
-            one.bind(("127.0.0.1", 0))
-            numbers.append(int(one.getsockname()[1]))
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            numbers.append(port)
         return numbers
