@@ -16,9 +16,7 @@ def main() -> int:
     """Run one of the two commands and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "parts", help="find the real programs, build those that are missing, say where they are"
-    )
+    commands.add_parser("parts", help="find the real programs, build those that are missing, say where they are")
     up = commands.add_parser("up", help="start Collector, Jaeger and Prometheus until Ctrl-C")
     up.add_argument("--folder", type=Path, help="logs and data go here; a temporary folder without it")
     chosen = parser.parse_args()

@@ -31,9 +31,7 @@ def get_json(url: str, params: Mapping[str, str] | None = None, *, timeout: floa
             if refusal.code == 404:
                 return None
             body = refusal.read().decode(errors="replace")
-        raise urllib.error.HTTPError(
-            full, refusal.code, f"{refusal.reason}: {body}", refusal.headers, None
-        ) from None
+        raise urllib.error.HTTPError(full, refusal.code, f"{refusal.reason}: {body}", refusal.headers, None) from None
 
 
 def answers(url: str) -> bool:
@@ -126,9 +124,7 @@ class JaegerClient:
         spans: list[dict[str, Any]] = found["data"][0]["spans"] if found and found["data"] else []
         return spans
 
-    def search(
-        self, service: str, *, tags: Mapping[str, str] | None = None, limit: int = 100
-    ) -> list[dict[str, Any]]:
+    def search(self, service: str, *, tags: Mapping[str, str] | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return a service's traces (``{"traceID", "spans", ...}``) that have a span with the tags."""
         params = {"service": service, "limit": str(limit), "tags": json.dumps(dict(tags or {}))}
         found = get_json(f"{self.url}/api/traces", params)

@@ -151,9 +151,7 @@ def _in_places(part: _Part) -> dict[str, Path] | None:
     for path in [*search, None]:
         found: dict[str, Path] = {}
         for program in part.programs:
-            at = shutil.which(program, path=path) or shutil.which(
-                part.aliases.get(program, program), path=path
-            )
+            at = shutil.which(program, path=path) or shutil.which(part.aliases.get(program, program), path=path)
             if at and _has_version(Path(at), part):
                 found[program] = Path(at).resolve()
         if len(found) == len(part.programs):
@@ -169,9 +167,7 @@ def _in_folder(part: _Part, folder: Path) -> dict[str, Path] | None:
 
 def _has_version(program: Path, part: _Part) -> bool:
     try:
-        done = subprocess.run(
-            [program, *part.version_command], capture_output=True, text=True, timeout=30, check=False
-        )
+        done = subprocess.run([program, *part.version_command], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return re.search(rf"(?<![\d.]){re.escape(part.version)}(?![\d.])", done.stdout + done.stderr) is not None

@@ -110,9 +110,7 @@ class Process:
         except client.NotYet as late:
             raise StackError(f"{late}\n{self.log_tail()}") from None
         if not self.running:
-            raise StackError(
-                f"{self.name} ended at its start; the end of {self.log_path}:\n{self.log_tail()}"
-            )
+            raise StackError(f"{self.name} ended at its start; the end of {self.log_path}:\n{self.log_tail()}")
 
     def kill(self) -> None:
         """End the program as a crash does (SIGKILL): it gets to do nothing more."""
