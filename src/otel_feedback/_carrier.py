@@ -23,9 +23,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_feedback import semconv
 from otel_feedback._export import MAX_BATCH, MAX_PENDING, WatchedExporter, exporters_from_env
-from otel_feedback._feedback import Feedback, clean_text
+from otel_feedback._feedback import Feedback
 from otel_feedback._guard import logger, warn_once
 from otel_feedback._handle import Handle
+from otel_feedback._limits import clean_text
 from otel_feedback._settings import Settings
 from otel_feedback._version import VERSION
 from otel_feedback._votes import Transition
@@ -58,6 +59,7 @@ _LIMITS: Final = SpanLimits(
     max_span_attribute_length=SpanLimits.UNSET,
 )
 
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 _LABELS: Final = (*semconv.SERVICE_DIMENSIONS, *semconv.TEMPLATE_DIMENSIONS, *semconv.MODEL_DIMENSIONS)
 _UNKNOWN: Final = dict.fromkeys(_LABELS, semconv.UNKNOWN)
 
@@ -177,7 +179,7 @@ def _annotation(feedback: Feedback, submitter: str | None, comment: str | None) 
             semconv.ANNOTATION_EXPLANATION: comment,
             semconv.ANNOTATION_ANNOTATOR_KIND: feedback.signal.annotator_kind,
             semconv.ANNOTATION_IDENTIFIER: _identifier(submitter, feedback.signal.name),
-            semconv.ANNOTATION_METADATA: json.dumps(metadata, separators=(",", ":")),
+            semconv.ANNOTATION_METADATA: _to_json(metadata),
         }
     )
 

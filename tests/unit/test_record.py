@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.unit.feedback_parts import SPAN, TRACE, Parts
 
 from otel_feedback import _guard, _record, _runtime, semconv
-from otel_feedback._feedback import MAX_COMMENT, MAX_CORRECTION, clean_text
+from otel_feedback._feedback import MAX_COMMENT, MAX_CORRECTION
 from otel_feedback._handle import HandleCodec, Keyring
+from otel_feedback._limits import clean_text
 from otel_feedback._record import Receipt, Recorder, default_recorder, record, recorder_in_use
 from otel_feedback._settings import Settings
 from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Scale, Signal

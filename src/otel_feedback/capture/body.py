@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from otel_feedback._feedback import clean_text
+from otel_feedback._limits import clean_text
 from otel_feedback._signals import Correction
 from otel_feedback.capture.problems import Problem
 
@@ -135,7 +135,7 @@ def _shaped(content: object) -> FeedbackBody:
 def _problem_of(error: ValidationError) -> Problem:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = first["loc"][0] if first["loc"] else None
-    if first["type"] == "extra_forbidden" or field not in _SHAPES:  # a name that isn't ours is input, too
+    if field not in _SHAPES:  # not an object, or with a name that isn't ours and isn't repeated
         detail = f"The body must be an object with {', '.join(FeedbackBody.model_fields)} and nothing else."
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, _SHAPES[str(field)], field=str(field))
