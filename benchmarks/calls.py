@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
-import httpx
+import httpx2
 import openai
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -31,38 +32,51 @@ _REPLY = {
 _MESSAGES = [{"role": "system", "content": "Answer in one sentence."}, {"role": "user", "content": QUESTION}]
 
 
+class _Switch(trace.TracerProvider, trace.Tracer):
+    """A provider that hands each span to the one chosen: an instrumentation takes its tracer once and for all."""
+
+    def __init__(self) -> None:
+        self.chosen: trace.Tracer = trace.NoOpTracer()
+
+    def get_tracer(self, *_: Any, **__: Any) -> trace.Tracer:
+        return self
+
+    def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+        return self.chosen.start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self.chosen.start_as_current_span(*args, **kwargs)
+
+
 def compare_instrumented_call() -> Comparison:
     """A request with one call of the real OpenAI SDK under the official instrumentation, with and without us.
 
     The provider answers from memory, so that nothing but the client's own work is around ours.
     """
-    with providers() as (bare, ours):
-        # The instrumentation takes its tracer when it starts: one client of each kind, made under each provider.
-        return compare(_call(bare, hooks=False), _call(ours, hooks=True), calls=40, blocks=60)
+    switch = _Switch()
+    OpenAIInstrumentor().instrument(tracer_provider=switch)
+    try:
+        with providers() as (bare, ours):
+            return compare(_call(switch, bare, hooks=False), _call(switch, ours, hooks=True), calls=40, blocks=80)
+    finally:
+        OpenAIInstrumentor().uninstrument()
 
 
-def _call(provider: TracerProvider, *, hooks: bool) -> Callable[[], None]:
+def _call(switch: _Switch, provider: TracerProvider, *, hooks: bool) -> Callable[[], None]:
     tracer = provider.get_tracer("bench")
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=_REPLY))
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=_REPLY))
     client = openai.OpenAI(
-        api_key="bench", base_url="http://provider/v1", http_client=httpx.Client(transport=transport)
+        api_key="bench", base_url="http://provider/v1", http_client=openai.DefaultHttpxClient(transport=transport)
     )
-    instrumentor = OpenAIInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    create = client.chat.completions.create  # the instrumented method, bound while this provider is the one
-    if hooks:
-        _templates.hook()
-        create = client.chat.completions.create
-    bound = create
 
     def run() -> None:
+        switch.chosen = tracer
+        (_templates.hook if hooks else _templates.unhook)()
         with tracer.start_as_current_span(
             "POST /ask", kind=SpanKind.SERVER, attributes={"http.request.method": "POST", "http.route": "/ask"}
         ):
-            bound(model="model-1", messages=_MESSAGES)  # type: ignore[arg-type]
+            client.chat.completions.create(model="model-1", messages=_MESSAGES)  # type: ignore[arg-type]
 
-    run()
-    instrumentor.uninstrument()
     return run
 
 
