@@ -46,7 +46,7 @@ def build_tree(spans: Sequence[Span]) -> Tree:
     tree = Tree(Text(f"trace {spans[0]['traceID']}" if spans else "an empty trace", style="bold"))
     _grow(tree, below, None)
     if len(told) < len(spans):
-        tree.add(Text(f"and {len(spans) - len(told)} spans of single HTTP messages", style="dim"))
+        tree.add(Text(f"and spans of single HTTP messages: {len(spans) - len(told)}", style="dim"))
     return tree
 
 
