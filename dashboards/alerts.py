@@ -26,6 +26,7 @@ LABELS: Final = (queries.SERVICE, queries.NAMESPACE, queries.ENVIRONMENT, querie
 
 _RECENT: Final = Increase(f"{RECENT}h", How.DIFFERENCE)
 _BEFORE: Final = Increase(f"{BEFORE}h", How.DIFFERENCE, offset=f"{RECENT}h", start=f"{RECENT + BEFORE}h")
+_LOSS: Final = Increase(LOSS, How.PLAIN)
 _VIEW: Final = View(
     votes=queries.BY_TEMPLATE.votes, interactions=queries.BY_TEMPLATE.interactions, rows=LABELS, filters={}
 )
@@ -80,7 +81,7 @@ def _pipeline() -> list[dict[str, Any]]:
     return [
         _rule(
             "FeedbackNotCounted",
-            f"{collector.uncounted(LOSS)} > 0",
+            f"{collector.uncounted(_LOSS)} > 0",
             severity="warning",
             held="2m",
             summary="Feedback was acknowledged but not counted",
@@ -120,7 +121,7 @@ def _pipeline() -> list[dict[str, Any]]:
         ),
         _rule(
             "FeedbackWithoutFacts",
-            f"{collector.overflow(queries.BY_TEMPLATE, LOSS)} > 0",
+            f"{collector.overflow(queries.BY_TEMPLATE, _LOSS)} > 0",
             severity="warning",
             held="0m",
             summary="The counters by template have reached their limit",

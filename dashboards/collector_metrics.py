@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards import queries
+from dashboards.queries import How, Increase
 
 EXPORTER: Final = "exporter"
 RECEIVER: Final = "receiver"
@@ -37,7 +38,7 @@ UPTIME: Final = "otelcol_process_uptime_seconds_total"
 
 def growth(metric: str, window: str, wanted: Mapping[str, str] | None = None, *, by: tuple[str, ...] = ()) -> str:
     """Return by how much a counter grew in a window, exact to the last report; without labels, 0 for no series."""
-    total = queries.Increase(window, queries.How.DIFFERENCE).of(metric, wanted or {}, by)
+    total = Increase(window, How.DIFFERENCE).of(metric, wanted or {}, by)
     return total if by else f"({total} or vector(0))"
 
 
@@ -46,20 +47,33 @@ def acknowledged(window: str) -> str:
     return growth(FILTERED, window, {"filter": CARRIERS_FILTER})
 
 
-def counted(window: str) -> str:
-    """Carriers that the counter by template holds, the overflow series included."""
-    return growth(queries.BY_TEMPLATE.votes, window)
+def counted(increase: Increase) -> str:
+    """Carriers that the counter by template holds, with their facts or, beyond its limit, without.
+
+    Args:
+        increase: how the series beyond the limit is asked for; see ``overflow``.
+    """
+    votes = queries.BY_TEMPLATE.votes
+    return f"{growth(votes, increase.window, {queries.OVERFLOW_LABEL: ''})} + {_overflow(votes, increase)}"
 
 
-def uncounted(window: str) -> str:
-    """Carriers that were taken but not counted."""
-    return f"{acknowledged(window)} - {counted(window)}"
+def uncounted(increase: Increase) -> str:
+    """Carriers that were taken but not counted; ``increase`` as in ``counted``."""
+    return f"{acknowledged(increase.window)} - ({counted(increase)})"
 
 
-def overflow(view: queries.View, window: str) -> str:
-    """Carriers and interactions that a pair of counters counts without their facts, beyond the cardinality limit."""
-    wanted = {queries.OVERFLOW_LABEL: "true"}
-    return f"{growth(view.votes, window, wanted)} + {growth(view.interactions, window, wanted)}"
+def overflow(view: queries.View, increase: Increase) -> str:
+    """Carriers and interactions that a pair of counters counts without their facts, beyond the cardinality limit.
+
+    Args:
+        view: the pair of counters.
+        increase: how to ask for it. Not by difference: this one series goes on where a Collector starts again.
+    """
+    return f"{_overflow(view.votes, increase)} + {_overflow(view.interactions, increase)}"
+
+
+def _overflow(metric: str, increase: Increase) -> str:
+    return f"({increase.of(metric, {queries.OVERFLOW_LABEL: 'true'})} or vector(0))"
 
 
 def by_exporter(spans: str, points: str, window: str) -> str:

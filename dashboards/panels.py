@@ -70,22 +70,29 @@ class Variant:
 
     def numbers(self, view: queries.View, by: tuple[str, ...] = (), *, window: str = queries.RANGE) -> queries.Numbers:
         """Return the numbers of a view in this edition."""
-        how = queries.How.ANCHORED if self.exact else queries.How.PLAIN
-        return queries.Numbers(view, by, queries.Increase(window, how))
+        return queries.Numbers(view, by, self.increase(window))
+
+    def increase(self, window: str) -> queries.Increase:
+        """Return how this edition asks for the growth of a counter."""
+        return queries.Increase(window, queries.How.ANCHORED if self.exact else queries.How.PLAIN)
+
+    @property
+    def way(self) -> str:
+        """How this edition's counts come about, for descriptions."""
+        if self.exact:
+            return "Computed by `increase(... anchored)`, exact to the vote."
+        return (
+            "Computed by plain `increase()`, which extrapolates to the edges of the range: 101 votes read as about "
+            "103, and counts need not be whole."
+        )
 
     @property
     def caveat(self) -> str:
-        """What no reading of these counters can know; it stands in the description of every panel that counts votes."""
-        always = (
-            "Cannot be exact: a delivery that was repeated counts again, and what a Collector was told within a flush "
-            "(1 s) of its stop is not counted; *Pipeline health* shows the difference, the store is the truth. Facts "
-            "that were not known when the handle left read as `unknown`."
-        )
-        if self.exact:
-            return f"Computed by `increase(... anchored)`, exact to the vote. {always}"
+        """How counts come about and what none can know: it stands in the description of every panel that has them."""
         return (
-            "Computed by plain `increase()`, which extrapolates to the edges of the range: 101 votes read as about "
-            f"103, and counts need not be whole. {always}"
+            f"{self.way} Cannot be exact: a delivery that was repeated counts again, and what a Collector was told "
+            "within a flush (1 s) of its stop is not counted; *Pipeline health* shows the difference, the store is "
+            "the truth. Facts that were not known when the handle left read as `unknown`."
         )
 
 
@@ -310,7 +317,7 @@ def page(variant: Variant, name: str, title: str, description: str) -> builder.D
         .readonly()
         .timezone("browser")
         .time("now-6h", "now")
-        .refresh("30s")
+        .refresh("1m")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
         .link(
             builder.DashboardLink("Feedback")

@@ -8,14 +8,23 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 
 
 def build(variant: Variant) -> builder.Dashboard:
-    """Return the dashboard in one edition; its numbers need no feature flag, so both editions have the same."""
+    """Return the dashboard in one edition."""
     page = panels.page(
         variant,
         panels.PIPELINE_HEALTH,
         "Pipeline health",
         "What the Collectors took, queued, refused and dropped, and whether all of it was counted.",
     )
-    shown = (_uncounted(), _overflow(), _uncounted_trend(), _late(), _queues(), _refused(), _dropped(), _queue_trend())
+    shown = (
+        _uncounted(variant),
+        _overflow(variant),
+        _uncounted_trend(variant),
+        _late(),
+        _queues(),
+        _refused(),
+        _dropped(),
+        _queue_trend(),
+    )
     for panel in shown:
         page.with_panel(panel)
     return page
@@ -24,20 +33,21 @@ def build(variant: Variant) -> builder.Dashboard:
 _UNCOUNTED = (
     "*Acknowledged* (n) is the feedback that Collectors took and told its senders so; *counted* is what the counter by "
     "template got. Above zero, feedback was taken but not counted: a Collector was stopped within a flush (1 s) of "
-    "it, or its numbers have not reached Prometheus yet. Below zero for some seconds only, it is the delay of the "
-    "Collector's own report (5 s). Computed by subtracting each series' value at the start of the window from its "
-    "value at the end. Cannot be seen here: a Collector that crashes takes up to 5 s of both numbers with it, and a "
-    "repeated delivery is in both; the store tells those."
+    "it, or its numbers have not reached Prometheus yet. Below zero, the Collector has not reported of itself yet (it "
+    "does every 5 s), or crashed before it did. Computed by subtracting each series' value at the start of the window "
+    "from its value at the end; feedback beyond the cardinality limit (next panel) cannot be told so: {way} "
+    "Cannot be seen here: what a Collector took within a second before a crash is in neither number, and a repeated "
+    "delivery is in both; the store tells those."
 )
 
 
-def _uncounted() -> stat.Panel:
-    window = queries.RANGE
+def _uncounted(variant: Variant) -> stat.Panel:
+    window = variant.increase(queries.RANGE)
     return panels.stat_panel(
         "Feedback acknowledged minus counted",
-        f"In the range. {_UNCOUNTED}",
+        f"In the range. {_UNCOUNTED.format(way=variant.way)}",
         [
-            Query("acknowledged", "Acknowledged (n)", collector.acknowledged(window)),
+            Query("acknowledged", "Acknowledged (n)", collector.acknowledged(window.window)),
             Query("counted", "Counted", collector.counted(window)),
             Query("difference", "Acknowledged minus counted", collector.uncounted(window)),
         ],
@@ -45,13 +55,14 @@ def _uncounted() -> stat.Panel:
     )
 
 
-def _overflow() -> stat.Panel:
-    window = queries.RANGE
+def _overflow(variant: Variant) -> stat.Panel:
+    window = variant.increase(queries.RANGE)
     return panels.stat_panel(
         "Counted without facts (cardinality overflow)",
         "Feedback and answers (n) in the range that came after a counter had reached its limit of label combinations "
         "(`OTEL_FEEDBACK_COLLECTOR_CARDINALITY`): they are counted together, with empty labels, and no template or "
-        "model can be told. Computed from the series with `otel_metric_overflow`. Exact as the counters are.",
+        "model can be told. Computed from the series with `otel_metric_overflow`. Cannot be exact where several "
+        f"Collectors are beyond their limit: they share that series. {variant.caveat}",
         [
             Query("template", "By template (n)", collector.overflow(queries.BY_TEMPLATE, window)),
             Query("model", "By model (n)", collector.overflow(queries.BY_MODEL, window)),
@@ -60,13 +71,14 @@ def _overflow() -> stat.Panel:
     )
 
 
-def _uncounted_trend() -> timeseries.Panel:
-    window = queries.INTERVAL
+def _uncounted_trend(variant: Variant) -> timeseries.Panel:
+    window = variant.increase(queries.INTERVAL)
     return panels.trend_panel(
         "Feedback acknowledged and counted over time",
-        f"Each point covers the window that ends there; the windows tile the range. {_UNCOUNTED}",
+        f"Each point covers the window that ends there; the windows tile the range. "
+        f"{_UNCOUNTED.format(way=variant.way)}",
         [
-            Line(Query("acknowledged", "Acknowledged (n)", collector.acknowledged(window))),
+            Line(Query("acknowledged", "Acknowledged (n)", collector.acknowledged(window.window))),
             Line(Query("counted", "Counted", collector.counted(window))),
         ],
         width=12,
