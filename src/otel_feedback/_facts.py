@@ -52,10 +52,17 @@ class CallNote(NamedTuple):
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Call:
-    """One inference below a sheet."""
+    """One inference below a sheet.
+
+    Attributes:
+        prompt: Its template.
+        facts: What its span tells.
+        model: The model that will answer, by all that is known at its start; its facts know better in the end.
+    """
 
     prompt: PromptStamp
     facts: dict[str, str]
+    model: str | None
 
 
 class Kind(enum.Enum):
@@ -98,7 +105,10 @@ class FactSheet:
     """Facts that ``interaction()`` was told; they win."""
     service: Mapping[str, str] = {}
     """Who answers."""
+    ended: list[tuple[int, int]] | None = None
+    """Trace and span ids of the spans below that have ended."""
     _documents: Sequence[dict[str, Any]] = ()
+    _documents_json: str | None = None
     _written: Mapping[str, Any] = {}
 
     def __init__(self, kind: Kind, context: trace.SpanContext, span: trace.Span | None) -> None:
@@ -120,21 +130,31 @@ class FactSheet:
         return self if self.is_interaction else None
 
     def adopt(self, interaction: "FactSheet") -> None:
-        """Let an interaction own this request's response header."""
+        """Let an interaction that was opened inside stand for the answer instead of this sheet's span."""
+        was_interaction = self.is_interaction
         self.own = (*self.own, interaction)[:2]
+        if was_interaction and self.span is not None:
+            # A model was called before: this was taken for the answer, which it is not.
+            _limits.set_within_limits(self.span, {semconv.FEEDBACK_INTERACTION: False})
 
     def add_documents(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Merge retrieved documents; the first of an id stays."""
-        merged = {document["id"]: document for document in (*documents[::-1], *self._documents[::-1])}
+        """Merge retrieved documents; the first of an id stays. Texts are kept only where content is captured."""
+        longest = _limits.MAX_JSON if _runtime.settings().capture_content else -1
+        found = [
+            document if len(document.get("content", "")) <= longest else _without_text(document)
+            for document in documents
+        ]
+        merged = {document["id"]: document for document in (*found[::-1], *self._documents[::-1])}
         self._documents = list(merged.values())[::-1][:MAX_DOCUMENTS]
+        self._documents_json = None
 
     def tell(self, facts: Mapping[str, str]) -> None:
         """Take over facts that hold whichever call answers."""
         self.general = {**self.general, **facts}
 
-    def inherit(self, other: "FactSheet") -> None:
-        """Take over what gathered before this interaction began."""
-        self.prompt = other.prompt
+    def inherit(self, other: "FactSheet", prompt: PromptStamp | None) -> None:
+        """Take over what gathered before this interaction began, and the template that was rendered for it."""
+        self.prompt = prompt or self.prompt
         self.tell(other.general)
         self._documents, other._documents = other._documents, ()  # noqa: SLF001 - of its own class
 
@@ -156,9 +176,10 @@ class FactSheet:
         if self.answer is not None:
             facts.update(self.answer.facts)
             facts.update(prompt)
-            asked = facts.pop(REQUEST_MODEL, None)
-            if asked is not None:
-                facts.setdefault(semconv.FEEDBACK_MODEL, asked)
+            model = self.answer.model or facts.get(REQUEST_MODEL)
+            facts.pop(REQUEST_MODEL, None)
+            if model is not None:
+                facts.setdefault(semconv.FEEDBACK_MODEL, model)
         facts.update(self.general)
         facts.update(self.by_caller)
         facts.update(self.service)
@@ -168,12 +189,11 @@ class FactSheet:
         """Return facts, documents and the flag as attributes of the interaction span, the most telling first."""
         attributes: dict[str, Any] = {semconv.FEEDBACK_INTERACTION: True, **facts}
         if self._documents:
-            documents = self._documents
-            if not _runtime.settings().capture_content:
-                documents = [_without_text(one) for one in documents]
-            text = _limits.json_array(documents, _limits.json_room(self.span))
-            if text is not None:
-                attributes[semconv.FEEDBACK_DOCUMENTS] = text
+            if self._documents_json is None:
+                room = _limits.json_room(self.span)
+                self._documents_json = _limits.json_array(self._documents, room, optional="content")
+            if self._documents_json is not None:
+                attributes[semconv.FEEDBACK_DOCUMENTS] = self._documents_json
         return attributes
 
     def write(self) -> None:
@@ -185,6 +205,14 @@ class FactSheet:
         if before:
             attributes = {name: value for name, value in attributes.items() if before.get(name) != value}
         _limits.set_within_limits(self.span, attributes)
+
+    def close(self) -> None:
+        """Take no more facts, and let go of all but what a handle may still be made of."""
+        self.open = False
+        self.route = self.name_of_prompt() if self.is_interaction else None
+        self.span = self.request = None
+        self._documents = ()
+        self._documents_json, self._written = None, {}
 
 
 def _without_text(document: dict[str, Any]) -> dict[str, Any]:

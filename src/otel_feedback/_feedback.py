@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from otel_feedback._limits import clean_text
 from otel_feedback._signals import Correction, Judgement, Signal, SignalTable
 from otel_feedback.exceptions import InvalidFeedbackError
 
@@ -89,17 +90,6 @@ def read_feedback(
         correction=pair,
         confidence=_read_confidence(confidence),
     )
-
-
-def clean_text(text: str) -> str:
-    """Put U+FFFD in place of each lone surrogate, which UTF-8 cannot hold.
-
-    Browsers cut texts in the middle of an emoji: the rest of what a user wrote is worth keeping, and one such
-    character would make an exporter drop a whole batch.
-    """
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _read_id(value: object) -> str:

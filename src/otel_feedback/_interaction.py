@@ -4,17 +4,21 @@ Synchronous and asynchronous functions and generators share one implementation: 
 interaction's context at each step, and nothing leaks into its consumer between steps.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from otel_feedback import _dialects, _guard, _ledger, _runtime, semconv
-from otel_feedback._scope import Scope, message
+from otel_feedback import _dialects, _guard, _ledger, _limits, _runtime, semconv
+from otel_feedback._scope import Scope
+
+if TYPE_CHECKING:
+    import contextvars
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,9 +38,14 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         input: The question; recorded only where GenAI content is captured.
         attributes: More attributes for the span.
         tracer_provider: Where the span goes; the global provider where absent.
+
+    Values of other types than text are recorded as their text.
+
+    Raises:
+        TypeError: It was used as a decorator without a name.
     """
 
-    __slots__ = ("_context", "_new_scope", "_scope", "_token")
+    __slots__ = ("_last", "_new_scope", "_open")
 
     def __init__(
         self,
@@ -49,21 +58,33 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         attributes: Mapping[str, Any] | None = None,
         tracer_provider: trace.TracerProvider | None = None,
     ) -> None:
-        told = {}
+        if callable(name):
+            raise TypeError("An interaction needs a name, as in @interaction('answer').")
+        told: dict[str, str] = {}
         if query_type is not None:
-            told[semconv.FEEDBACK_QUERY_TYPE] = query_type
+            _tell(told, semconv.FEEDBACK_QUERY_TYPE, query_type)
         if conversation_id is not None:
-            told[semconv.GEN_AI_CONVERSATION_ID] = conversation_id
+            _tell(told, semconv.GEN_AI_CONVERSATION_ID, conversation_id)
         if user is not None:
-            pseudonym = _pseudonym(user)
-            if pseudonym is not None:
-                told[semconv.USER_HASH] = pseudonym
+            _tell(told, semconv.USER_HASH, _pseudonym(user))
         self._new_scope = functools.partial(Scope, name, told, input, attributes, tracer_provider)
-        self._scope: Scope | None = None
-        self._context: otel_context.Context | None = None
-        self._token: Any = None
+        self._open: list[_Entered] = []
+        self._last: Scope | None = None
 
     # --- What a service says inside of it --------------------------------------------------------------------------
+
+    @classmethod
+    def current(cls) -> "interaction":
+        """Return the innermost interaction around this code, for functions that ``@interaction`` decorates.
+
+        Outside of any, what is said to the one returned goes nowhere, and its handle is None.
+        """
+        found = cls("")
+        with _guard.guard("interaction.current"):
+            sheet = _ledger.current_interaction()
+            if sheet is not None:
+                found._last = Scope("", {}, None, None, None, sheet=sheet)
+        return found
 
     @property
     def handle(self) -> str | None:
@@ -72,15 +93,16 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         None where there is no span to point at (no SDK provider) or no key; a warning says which, once.
         """
         with _guard.guard("interaction.handle"):
-            sheet = self._scope.sheet if self._scope is not None else None
-            return _ledger.handle_of(sheet) if sheet is not None else None
+            scope = self._scope()
+            return _ledger.handle_of(scope.sheet) if scope is not None and scope.sheet is not None else None
         return None
 
     @_guard.guarded()
     def documents(self, documents: Sequence[Any]) -> None:
         """Say which documents were retrieved: mappings with ``id`` and ``score``, ids, or ``(id, score)`` pairs."""
-        if self._scope is not None and self._scope.sheet is not None:
-            self._scope.sheet.add_documents(_dialects.normal_documents(documents))
+        scope = self._scope()
+        if scope is not None and scope.sheet is not None:
+            scope.sheet.add_documents(_dialects.normal_documents(documents))
 
     @_guard.guarded()
     def output(
@@ -99,36 +121,36 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
             provider: Its provider, as ``gen_ai.provider.name`` spells it.
             response_id: The provider's id of the answer.
         """
-        scope = self._scope
-        if scope is None or scope.sheet is None or scope.span is None:
+        scope = self._scope()
+        if scope is None or scope.sheet is None:
             return
-        told = {
-            semconv.FEEDBACK_MODEL: model,
-            semconv.FEEDBACK_PROVIDER: provider,
-            semconv.FEEDBACK_RESPONSE_ID: response_id,
-        }
-        told_now = {fact: value for fact, value in told.items() if value is not None}
-        scope.sheet.by_caller = {**scope.sheet.by_caller, **told_now}
-        if text is not None and _runtime.settings().capture_content:
-            scope.span.set_attribute(semconv.GEN_AI_OUTPUT_MESSAGES, message("assistant", text))
+        told = dict(scope.sheet.by_caller)
+        _tell(told, semconv.FEEDBACK_MODEL, model)
+        _tell(told, semconv.FEEDBACK_PROVIDER, provider)
+        _tell(told, semconv.FEEDBACK_RESPONSE_ID, response_id)
+        scope.sheet.by_caller = told
+        if text is not None:
+            scope.answered(text)
 
     # --- Open and close --------------------------------------------------------------------------------------------
 
     def __enter__(self) -> "interaction":
-        self._scope = self._new_scope()
-        self._context = self._scope.open()
-        if self._context is not None:
-            self._token = otel_context.attach(self._context)
+        scope = self._new_scope()
+        context = scope.open()
+        self._open.append(_Entered(scope, otel_context.attach(context) if context is not None else None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # A generator that a thread pool steps through leaves in another context than it came in: nothing to detach.
-        if self._token is not None and otel_context.get_current() is self._context:
-            otel_context.detach(self._token)
-        if self._scope is not None:
-            self._scope.close(error)
+        entered = self._entered()
+        if entered is None:
+            return
+        self._open.remove(entered)
+        self._last = entered.scope
+        if entered.token is not None:
+            _leave(entered.token)
+        entered.scope.close(error)
 
     async def __aenter__(self) -> "interaction":
         return self.__enter__()
@@ -137,6 +159,19 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    def _entered(self) -> "_Entered | None":
+        """Return what this code is inside of: tasks may share one object, and one may be inside of itself."""
+        if len(self._open) > 1:
+            here = _ledger.current_interaction()
+            for entered in reversed(self._open):
+                if entered.scope.sheet is here:
+                    return entered
+        return self._open[-1] if self._open else None
+
+    def _scope(self) -> Scope | None:
+        entered = self._entered()
+        return entered.scope if entered is not None else self._last
 
     # --- Decorate --------------------------------------------------------------------------------------------------
 
@@ -151,19 +186,47 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         return cast("F", _around_function(function, self._new_scope))
 
 
+class _Entered(NamedTuple):
+    scope: Scope
+    token: "contextvars.Token[otel_context.Context] | None"
+
+
+def _leave(token: "contextvars.Token[otel_context.Context]") -> None:
+    """Leave a context, silently where this is not the thread or task that entered it: nothing is to be left there.
+
+    A generator that a thread pool steps through comes back in another one at each step; OpenTelemetry's own function
+    would log an error.
+    """
+    with contextlib.suppress(ValueError):
+        token.var.reset(token)
+
+
+def _tell(told: dict[str, str], fact: str, value: Any) -> None:
+    """Note a fact of whatever type as text that every exporter can send."""
+    if value is None:
+        return
+    with _guard.guard("interaction"):
+        text = _limits.clean_text(value if isinstance(value, str) else str(value))
+        if text:
+            told[fact] = text
+
+
 @_guard.guarded()
-def _pseudonym(user: str) -> str | None:
-    return _runtime.pseudonym(user)
+def _pseudonym(user: Any) -> str | None:
+    return _runtime.pseudonym(user if isinstance(user, str) else str(user))
 
 
 class _within:  # noqa: N801 - a block: ``with _within(context)``
-    """Run some steps in the interaction's context, and leave the caller's as it was."""
+    """Run steps in the interaction's context, and leave the caller's as it was.
+
+    What a step leaves behind, such as a span that a generator's body has open while it yields, the next one finds.
+    """
 
     __slots__ = ("_context", "_token")
 
     def __init__(self, context: otel_context.Context | None) -> None:
         self._context = context
-        self._token: Any = None
+        self._token: contextvars.Token[otel_context.Context] | None = None
 
     def __enter__(self) -> None:
         if self._context is not None:
@@ -171,7 +234,8 @@ class _within:  # noqa: N801 - a block: ``with _within(context)``
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
-            otel_context.detach(self._token)
+            self._context = otel_context.get_current()
+            _leave(self._token)
 
 
 class _closing:  # noqa: N801 - a block: ``with _closing(scope)``
@@ -211,20 +275,20 @@ def _around_generator(function: Callable[..., Any], new_scope: Callable[[], Scop
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with _closing(new_scope()) as context:
+            inside = _within(context)
             generator = function(*args, **kwargs)
             step, value = generator.send, None
             while True:
                 try:
-                    with _within(context):
+                    with inside:
                         item = step(value)
                 except StopIteration as stop:
                     return stop.value
                 try:
                     step, value = generator.send, (yield item)
                 except GeneratorExit:
-                    with _within(context):
-                        generator.close()
-                    raise
+                    with inside:
+                        return generator.close()
                 except BaseException as thrown:  # handed to the generator, as Python would
                     step, value = generator.throw, thrown
 
@@ -235,20 +299,21 @@ def _around_async_generator(function: Callable[..., Any], new_scope: Callable[[]
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         with _closing(new_scope()) as context:
+            inside = _within(context)
             generator = function(*args, **kwargs)
             step, value = generator.asend, None
             while True:
                 try:
-                    with _within(context):
+                    with inside:
                         item = await step(value)
                 except StopAsyncIteration:
                     return
                 try:
                     step, value = generator.asend, (yield item)
                 except GeneratorExit:
-                    with _within(context):
+                    with inside:
                         await generator.aclose()
-                    raise
+                    return
                 except BaseException as thrown:  # handed to the generator, as Python would
                     step, value = generator.athrow, thrown
 

@@ -1,10 +1,12 @@
 """Find the sheet that a span, a context or a stretch of code writes to.
 
-Sheets are found by the (trace id, span id) of any span below them, in tables of bounded size. Every table is a plain
-dict used through single, atomic operations: no lock is held when a process forks or a thread dies.
+Sheets are found by the (trace id, span id) of any span below them, in tables of bounded size. Every table is a
+dictionary used through single, atomic operations: no lock is held when a process forks or a thread dies.
 """
 
 import contextvars
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -13,11 +15,14 @@ from opentelemetry import trace
 
 from otel_feedback import _guard, _runtime, semconv
 from otel_feedback._dialects import Role
-from otel_feedback._facts import Call, CallNote, FactSheet, PromptStamp
+from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
 
 Key = tuple[int, int]
 """(trace id, span id)."""
 
+
+MAX_ENDED: Final = 1000
+"""Ended spans of one sheet that are forgotten with it; those beyond are forgotten as the table's oldest."""
 
 MAX_MODELS: Final = 1000
 """Models that were asked for whose exact answering model is remembered."""
@@ -37,10 +42,11 @@ class Node(NamedTuple):
     call: Call | None = None
 
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
-def bounded_put(table: "OrderedDict[Key, T]", key: Key, value: T, limit: int) -> None:
+def bounded_put(table: "OrderedDict[K, T]", key: K, value: T, limit: int) -> None:
     """Put an entry into a table and let go of the oldest ones beyond ``limit``."""
     table[key] = value
     while len(table) > limit:
@@ -70,8 +76,8 @@ class Ledger:
     def model(self, asked: str) -> str:
         """Return the exact model that answered last for this one; itself before any answer.
 
-        A stream's handle leaves before the answer tells its model; by this its votes have the label that its
-        interaction will have.
+        A stream's handle leaves before the answer tells its model, and a bare inference has ended when it does; by
+        this their votes and their interactions have one label all the same.
         """
         return self._models.get(asked, asked)
 
@@ -110,10 +116,10 @@ class Ledger:
         node = self._live.pop(key, None)
         if node is not None and node.sheet.open and node.sheet.context.span_id != key[1]:
             bounded_put(self._ended, key, node, _runtime.settings().finished_interactions)
-            sheet = node.sheet
-            if not sheet.ended:
-                sheet.ended = collections.deque(maxlen=MAX_ENDED)
-            sheet.ended.append(key)
+            if node.sheet.ended is None:
+                node.sheet.ended = [key]
+            elif len(node.sheet.ended) < MAX_ENDED:
+                node.sheet.ended.append(key)
         return node
 
     def close(self, sheet: FactSheet, facts: dict[str, str] | None = None) -> None:
@@ -128,7 +134,7 @@ class Ledger:
         if sheet.is_interaction:
             bounded_put(self._finished, key, facts or sheet.facts(), _runtime.settings().finished_interactions)
         sheet.close()
-        for ended in sheet.ended:
+        for ended in sheet.ended or ():
             self._ended.pop(ended, None)
 
     def facts(self, key: Key) -> dict[str, str] | None:
@@ -159,7 +165,16 @@ ledger: Final = Ledger()
 
 _SHEET: Final = "otel-feedback-sheet"
 _call_note: contextvars.ContextVar[CallNote | None] = contextvars.ContextVar("otel_feedback_call", default=None)
-_loose_prompt: contextvars.ContextVar[PromptStamp | None] = contextvars.ContextVar("otel_feedback_prompt", default=None)
+
+
+class _Rendered(NamedTuple):
+    """A template that was rendered in this task or thread, for the inference that comes next in it."""
+
+    sheet: "weakref.ref[FactSheet] | None"
+    stamp: PromptStamp
+
+
+_rendered: contextvars.ContextVar[_Rendered | None] = contextvars.ContextVar("otel_feedback_prompt", default=None)
 
 
 def key_of(context: trace.SpanContext) -> Key:
@@ -184,6 +199,12 @@ def current_sheet(context: otel_context.Context | None = None) -> FactSheet | No
     return node.sheet if node is not None else sheet_in(context)
 
 
+def current_interaction() -> FactSheet | None:
+    """Return the sheet of the innermost ``interaction()`` around this code, or None."""
+    sheet = sheet_in(None)
+    return sheet if sheet is not None and sheet.kind is Kind.OWN else None
+
+
 def finished_facts(trace_id: int, span_id: int) -> Mapping[str, str] | None:
     """Return the facts of an interaction of this process by the names of ``semconv``, or None."""
     return ledger.facts((trace_id, span_id))
@@ -192,18 +213,31 @@ def finished_facts(trace_id: int, span_id: int) -> Mapping[str, str] | None:
 def declare_prompt(stamp: PromptStamp) -> None:
     """Say which template was just rendered: it is the one of the inference that comes next."""
     sheet = current_sheet()
-    if sheet is None:
-        _loose_prompt.set(stamp)
-    else:
+    _rendered.set(_Rendered(weakref.ref(sheet) if sheet is not None else None, stamp))
+    if sheet is not None:
         sheet.prompt = stamp
+
+
+def take_prompt(sheet: FactSheet) -> PromptStamp | None:
+    """Return the template for what comes next on a sheet.
+
+    What this very task or thread rendered comes first, and once, so that parallel calls below one sheet keep theirs
+    apart; else it is what was rendered last for the sheet, in a helper's thread, say, or for an earlier call.
+    """
+    rendered = _rendered.get()
+    if rendered is not None and rendered.sheet is not None and rendered.sheet() is sheet:
+        _rendered.set(None)
+        return rendered.stamp
+    return sheet.prompt
 
 
 def take_loose_prompt() -> PromptStamp | None:
     """Return the template that was rendered outside of any span, once."""
-    stamp = _loose_prompt.get()
-    if stamp is not None:
-        _loose_prompt.set(None)
-    return stamp
+    rendered = _rendered.get()
+    if rendered is None or rendered.sheet is not None:
+        return None
+    _rendered.set(None)
+    return rendered.stamp
 
 
 def note_call(note: CallNote | None) -> "contextvars.Token[CallNote | None]":
@@ -228,12 +262,6 @@ def handle_of(sheet: FactSheet) -> str | None:
     if codec is None or not codec.can_issue or not context.is_valid:
         return None
     facts = sheet.facts()
-    if (
-        sheet.answer is not None
-        and semconv.FEEDBACK_MODEL not in sheet.answer.facts
-        and semconv.FEEDBACK_MODEL in facts
-    ):
-        facts[semconv.FEEDBACK_MODEL] = ledger.model(facts[semconv.FEEDBACK_MODEL])
     return codec.issue(
         trace_id=context.trace_id,
         span_id=context.span_id,

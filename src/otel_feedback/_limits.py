@@ -10,7 +10,7 @@ MAX_ATTRIBUTES: Final = 32
 """Attributes that one span of the host gets from us at the most."""
 
 MAX_JSON: Final = 8192
-"""Characters of a JSON attribute, where the host sets no smaller limit."""
+"""Characters of a JSON array of ours, where the host sets no smaller limit."""
 
 
 def raw_attributes(span: Any) -> Mapping[str, Any]:
@@ -56,14 +56,29 @@ def _first_fitting(attributes: Mapping[str, Any], present: Mapping[str, Any], ro
     return fitting
 
 
-def json_room(span: Any) -> int:
-    """Return how many characters a JSON attribute of this span may have."""
+def value_limit(span: Any) -> int | None:
+    """Return how many characters the host lets an attribute of this span have; None for any number."""
     limit = getattr(getattr(span, "_attributes", None), "max_value_len", None)
-    return MAX_JSON if limit is None else min(int(limit), MAX_JSON)
+    return limit if isinstance(limit, int) else None
 
 
-def json_array(entries: Sequence[Mapping[str, Any]], room: int) -> str | None:
-    """Write a JSON array of at most ``room`` characters; what doesn't fit is dropped from its end, never cut.
+def set_json(span: Span, name: str, text: str) -> None:
+    """Set an attribute that holds JSON, unless the host's limit would cut it."""
+    limit = value_limit(span)
+    if limit is None or len(text) <= limit:
+        set_within_limits(span, {name: text})
+
+
+def json_room(span: Any) -> int:
+    """Return how many characters a JSON array of ours may have on this span."""
+    limit = value_limit(span)
+    return MAX_JSON if limit is None else min(limit, MAX_JSON)
+
+
+def json_array(entries: Sequence[Mapping[str, Any]], room: int, *, optional: str) -> str | None:
+    """Write a JSON array of at most ``room`` characters; what doesn't fit is left out, never cut.
+
+    The ``optional`` key of entries is left out before an entry is, and entries are left out from the end.
 
     Returns:
         The array, or None where not even the first entry fits.
@@ -72,13 +87,31 @@ def json_array(entries: Sequence[Mapping[str, Any]], room: int) -> str | None:
     if len(text) <= room:
         return text
     kept: list[Mapping[str, Any]] = []
-    length = 2  # the brackets
+    free = room - 1  # of the brackets; every entry but the first has a comma, which the other one stands for
     for entry in entries:
-        length += len(_dump(entry)) + (1 if kept else 0)
-        if length > room:
+        least: Mapping[str, Any] = {key: value for key, value in entry.items() if key != optional}
+        free -= len(_dump(least)) + 1
+        if free < 0:
             break
-        kept.append(entry)
+        kept.append(least)
+    free = room - len(_dump(kept))
+    for index, least in enumerate(kept):
+        more = len(_dump(entries[index])) - len(_dump(least))
+        if more <= free:
+            kept[index] = entries[index]
+            free -= more
     return _dump(kept) if kept else None
+
+
+def clean_text(text: str) -> str:
+    """Put U+FFFD in place of each lone surrogate, which UTF-8 cannot hold.
+
+    Browsers cut texts in the middle of an emoji: the rest of what a user wrote is worth keeping, and one such
+    character would make an exporter drop a whole batch.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 # Made once: ``json.dumps`` with these arguments makes a new encoder at each call.

@@ -76,13 +76,14 @@ def _start(span: Span, context: trace.SpanContext, parent_context: Context | Non
     if sheet is None or (sheet.kind is Kind.ROOT and (role.answers or span.kind is SpanKind.SERVER)):
         outer, sheet = sheet, _open(span, context, role, attributes)
         if outer is not None and role.answers:
-            sheet.inherit(outer)
+            sheet.inherit(outer, _ledger.take_prompt(outer))
     call = None
     if role is Role.INFERENCE:
-        call = _begin(sheet, attributes)
+        call = _begin(sheet, _asked_for(attributes), attributes)
         _name_prompt(span, call.prompt, attributes)
     elif role is Role.AGENT and sheet.span is span:
-        call = _begin(sheet, attributes)  # an agent elsewhere answers without an inference that we see
+        # An agent elsewhere answers without an inference that we see.
+        call = _begin(sheet, _asked_for(attributes), attributes)
     ledger.put((context.trace_id, context.span_id), Node(sheet, role, call))
 
 
@@ -91,11 +92,12 @@ def _end(span: ReadableSpan, context: trace.SpanContext) -> None:
     if node is None:
         return
     sheet = node.sheet
+    closes = sheet.context.span_id == context.span_id
     if sheet.open:
         attributes = _limits.raw_attributes(span)
-        if not _dialects.tells_nothing(attributes) and _learn(node, attributes):
-            sheet.write()
-    if sheet.context.span_id == context.span_id:
+        if not _dialects.tells_nothing(attributes):
+            _learn(node, attributes, closes=closes)
+    if closes:
         ledger.close(sheet)
 
 
@@ -119,6 +121,7 @@ def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mappin
     sheet.service = _facts.service_of(span)
     if kind is Kind.REQUEST:
         sheet.route = lambda: _route_of(span)
+        _ledger.take_loose_prompt()  # what an earlier request left in this thread is none of this one's
     elif kind is Kind.BARE:
         sheet.route = _dialects.name_of(attributes) or span.name
         sheet.prompt = _ledger.take_loose_prompt()
@@ -126,42 +129,56 @@ def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mappin
 
 
 def _route_of(span: Span) -> str:
-    """Return a request's route; by its span's name where the framework doesn't tell the route in time."""
+    """Return a request's route; from its span's name, ``{method} {route}``, where no attribute tells it in time."""
     route = _limits.raw_attributes(span).get(_HTTP_ROUTE)
     if isinstance(route, str) and route:
         return route
-    return span.name
+    _, _, path = span.name.partition(" ")
+    return path if path.startswith("/") else span.name
 
 
-def _begin(sheet: FactSheet, attributes: Mapping[str, Any]) -> Call:
-    """Note that a model is being called: now this sheet's span is an interaction."""
+def _asked_for(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Gather the facts of an inference that starts: a model that it names now is the one that is asked for."""
     told = _dialects.facts_of(attributes)
-    call = Call(_prompt_of(sheet, told, attributes), told)
+    model = told.pop(semconv.FEEDBACK_MODEL, None)
+    if model is not None:
+        told.setdefault(REQUEST_MODEL, model)
+    return told
+
+
+def _begin(sheet: FactSheet, told: dict[str, str], attributes: Mapping[str, Any]) -> Call:
+    """Note that a model is being called: now this sheet's span is an interaction."""
+    asked = told.get(REQUEST_MODEL)
+    call = Call(_prompt_of(sheet, told, attributes), told, ledger.model(asked) if asked is not None else None)
     sheet.answer = call
     sheet.began = True
-    _learn_general(sheet, call.facts)
+    _learn_general(sheet, told)
     sheet.write()
     return call
 
 
 def _prompt_of(sheet: FactSheet, told: Mapping[str, str], attributes: Mapping[str, Any]) -> PromptStamp:
     """Say which template an inference used: told by its span, declared in code, or read from the call's arguments."""
-    if semconv.FEEDBACK_PROMPT_NAME in told:
-        return _told_prompt(told)
-    if sheet.prompt is not None:
-        return sheet.prompt
+    declared = _ledger.take_prompt(sheet)
+    name = told.get(semconv.FEEDBACK_PROMPT_NAME)
+    if declared is not None and name in (None, declared.name):
+        return declared
     note = _ledger.current_call() or CallNote()
-    own = note.fingerprint
+    name = name or note.name or sheet.name_of_prompt()
+    version = told.get(semconv.FEEDBACK_PROMPT_VERSION) or note.version
+    return _versioned(PromptStamp(name, version or semconv.UNKNOWN, note.fingerprint), attributes)
+
+
+def _versioned(stamp: PromptStamp, attributes: Mapping[str, Any]) -> PromptStamp:
+    """Complete a prompt that nobody declared by the fingerprint of its system instruction, and that for a version."""
+    own = stamp.fingerprint
     if own is None:
         system = _dialects.system_of(attributes)
         own = _prompts.fingerprint(system) if system else None
-    name = note.name or sheet.name_of_prompt()
-    version = note.version or (ledger.version(name, own) if own else semconv.UNKNOWN)
-    return PromptStamp(name, version, own)
-
-
-def _told_prompt(told: Mapping[str, str]) -> PromptStamp:
-    return PromptStamp(told[semconv.FEEDBACK_PROMPT_NAME], told.get(semconv.FEEDBACK_PROMPT_VERSION, semconv.UNKNOWN))
+    if own is None:
+        return stamp
+    version = ledger.version(stamp.name, own) if stamp.version == semconv.UNKNOWN else stamp.version
+    return PromptStamp(stamp.name, version, own, stamp.variables)
 
 
 def _name_prompt(span: trace.Span, stamp: PromptStamp, attributes: Mapping[str, Any]) -> None:
@@ -176,24 +193,34 @@ def _name_prompt(span: trace.Span, stamp: PromptStamp, attributes: Mapping[str, 
     _limits.set_within_limits(span, added)
 
 
-def _learn(node: Node, attributes: Mapping[str, Any]) -> bool:
-    """Take over what a span that ends has told; returns whether there was anything new."""
+def _learn(node: Node, attributes: Mapping[str, Any], *, closes: bool) -> None:
+    """Take over what a span that ends has told.
+
+    Args:
+        node: What is known of the span.
+        attributes: Its attributes.
+        closes: Whether it is the interaction span itself, whose attributes are on it already.
+    """
     sheet, role, call = node
     if role is Role.OTHER:
         role = _dialects.role_of(attributes)  # some say what they are only after their start
     told = _dialects.facts_of(attributes)
     learnt = _learn_general(sheet, told)
+    if call is None and role is Role.INFERENCE and not closes:
+        call = _begin(sheet, told, attributes)
     if call is not None:
         call.facts.update(told)
         if REQUEST_MODEL in call.facts and semconv.FEEDBACK_MODEL in call.facts:
             ledger.note_model(call.facts[REQUEST_MODEL], call.facts[semconv.FEEDBACK_MODEL])
-        learnt = _complete_prompt(call, told, attributes) or learnt or call is sheet.answer
-    if role in (Role.RETRIEVAL, Role.OTHER):
+        _complete_prompt(call, told, attributes)
+        learnt = learnt or call is sheet.answer
+    if role in (Role.RETRIEVAL, Role.OTHER) and not closes:
         documents = _dialects.documents_of(attributes)
         if documents:
             sheet.add_documents(documents)
             learnt = True
-    return learnt
+    if learnt:
+        sheet.write()
 
 
 def _learn_general(sheet: FactSheet, told: Mapping[str, str]) -> bool:
@@ -203,19 +230,14 @@ def _learn_general(sheet: FactSheet, told: Mapping[str, str]) -> bool:
     return True
 
 
-def _complete_prompt(call: Call, told: Mapping[str, str], attributes: Mapping[str, Any]) -> bool:
-    """Take the prompt's name, or the system instruction's fingerprint, from a span that shows it only at its end."""
-    if told.get(semconv.FEEDBACK_PROMPT_NAME, call.prompt.name) != call.prompt.name:
-        call.prompt = _told_prompt(told)
-        return True
-    if call.prompt.version != semconv.UNKNOWN:
-        return False
-    system = _dialects.system_of(attributes)
-    if not system:
-        return False
-    own = _prompts.fingerprint(system)
-    call.prompt = PromptStamp(call.prompt.name, ledger.version(call.prompt.name, own), own, call.prompt.variables)
-    return True
+def _complete_prompt(call: Call, told: Mapping[str, str], attributes: Mapping[str, Any]) -> None:
+    """Take the prompt's name and version, or its fingerprint, from a span that shows them only at its end."""
+    stamp = call.prompt
+    name = told.get(semconv.FEEDBACK_PROMPT_NAME, stamp.name)
+    version = told.get(semconv.FEEDBACK_PROMPT_VERSION, stamp.version)
+    if (name, version) != (stamp.name, stamp.version):
+        stamp = PromptStamp(name, version, stamp.fingerprint, stamp.variables)
+    call.prompt = _versioned(stamp, attributes) if stamp.version == semconv.UNKNOWN else stamp
 
 
 class KeepForFeedback(Sampler):
@@ -239,10 +261,24 @@ class KeepForFeedback(Sampler):
     ) -> SamplingResult:
         """Decide as the inner sampler does; raise a drop of a span that we need to ``RECORD_ONLY``."""
         result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-        if result.decision is Decision.DROP and (kind is SpanKind.SERVER or _dialects.names_a_role(attributes)):
+        if result.decision is Decision.DROP and _needed(parent_context, kind, attributes):
             return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
         return result
 
     def get_description(self) -> str:
         """Name the inner sampler, as the SDK asks."""
         return f"KeepForFeedback{{{self.inner.get_description()}}}"
+
+
+@_guard.guarded(default=False)
+def _needed(parent_context: Context | None, kind: SpanKind | None, attributes: Attributes) -> bool:
+    """Say whether we need a span that is dropped: a request, a GenAI span, or one that may lead from one to the other.
+
+    A context that carries its sheet, as below our ASGI middleware and ``interaction()``, needs no spans in between.
+    """
+    if kind is SpanKind.SERVER or _dialects.names_a_role(attributes):
+        return True
+    if kind not in (None, SpanKind.INTERNAL) or _ledger.sheet_in(parent_context) is not None:
+        return False
+    parent = trace.get_current_span(parent_context).get_span_context()
+    return not parent.is_remote and ledger.node(_ledger.key_of(parent)) is not None

@@ -6,12 +6,12 @@ import string
 from collections.abc import Mapping
 from typing import Final
 
-from otel_feedback import _facts, _guard, _ledger, _runtime
+from otel_feedback import _facts, _guard, _ledger, _limits, _runtime
 from otel_feedback.exceptions import PromptError
 
 FINGERPRINT_DIGITS: Final = 12
-_MAX_VARIABLES: Final = 20
-"""Variables that one span shows, where content is captured."""
+MAX_VARIABLES: Final = _limits.MAX_ATTRIBUTES // 2
+"""Variables that one span shows, where content is captured; a bare inference has the facts of its answer beside."""
 
 
 def fingerprint(text: str) -> str:
@@ -44,15 +44,17 @@ class PromptTemplate:
     _stamp: _facts.PromptStamp = dataclasses.field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.name:
+        if not isinstance(self.name, str) or not self.name:
             raise PromptError("A prompt template needs a name, such as PromptTemplate('answer', '...').")
+        if not isinstance(self.text, str) or not isinstance(self.version, str | None):
+            raise PromptError(f"The text and the version of the prompt template {self.name!r} must be strings.")
         own = fingerprint(self.text)
         # The one way to fill derived fields of a frozen dataclass.
         object.__setattr__(self, "variables", _variables_of(self.name, self.text))
         object.__setattr__(self, "fingerprint", own)
         object.__setattr__(self, "_stamp", _facts.PromptStamp(self.name, self.version or own, own))
 
-    def format(self, **variables: object) -> str:
+    def format(self, /, **variables: object) -> str:
         """Render the text, and say on the answer that is being made that it came from this template.
 
         Args:
@@ -80,8 +82,8 @@ class PromptTemplate:
     def _stamped(self, variables: Mapping[str, object]) -> _facts.PromptStamp:
         if not _runtime.settings().capture_content:
             return self._stamp
-        shown = sorted(self.variables)[:_MAX_VARIABLES]
-        texts = {name: str(variables[name]) for name in shown}
+        shown = sorted(self.variables)[:MAX_VARIABLES]
+        texts = {name: _limits.clean_text(str(variables[name])) for name in shown}
         return _facts.PromptStamp(self._stamp.name, self._stamp.version, self.fingerprint, texts)
 
 

@@ -28,33 +28,38 @@ class Scope:
         question: str | None,
         attributes: Mapping[str, Any] | None,
         provider: trace.TracerProvider | None,
+        *,
+        sheet: _facts.FactSheet | None = None,
     ) -> None:
-        self._name = name
+        self._name = name if isinstance(name, str) else str(name)
         self._told = told
         self._question = question
         self._attributes = attributes
         self._provider = provider
-        self.sheet: _facts.FactSheet | None = None
-        self.span: trace.Span | None = None
+        self.sheet = sheet
+        self.span = sheet.span if sheet is not None else None
 
     def open(self) -> otel_context.Context | None:
         """Open the span; returns the context to work in, or None where even that failed."""
         with _guard.guard("interaction"):
             if not _runtime.enabled():
                 return None
-            sheet = _facts.FactSheet(_facts.Kind.OWN, trace.INVALID_SPAN_CONTEXT, None)
-            sheet.route = self._name
-            sheet.by_caller = self._told
             outer = _ledger.current_sheet()
-            span = _tracer(self._provider).start_span(
+            provider = self._provider if self._provider is not None else trace.get_tracer_provider()
+            span = _tracer(provider).start_span(
                 semconv.SPAN_INTERACTION + self._name, attributes=self._start_attributes()
             )
-            self.sheet, self.span = sheet, span  # from here on close() ends it, whatever happens
-            sheet.span, sheet.context = span, span.get_span_context()
-            sheet.service = _facts.service_of(span) or (outer.service if outer is not None else {})
-            sheet.prompt = _ledger.take_loose_prompt() if outer is None else None
+            self.span = span  # from here on close() ends it, whatever happens
+            self.sheet = sheet = _facts.FactSheet(_facts.Kind.OWN, _own_context(span), span)
+            sheet.route = self._name
+            sheet.by_caller = self._told
+            sheet.service = _facts.service_of(span) or (outer.service if outer else _facts.service_of(provider))
+            if outer is None or outer.kind is _facts.Kind.ROOT:
+                sheet.prompt = _ledger.take_loose_prompt()
             if outer is not None:
                 _enclose(sheet, outer)
+            if self._question is not None and _runtime.settings().capture_content:
+                _limits.set_json(span, semconv.GEN_AI_INPUT_MESSAGES, _message("user", self._question))
             if sheet.context.is_valid:
                 _ledger.ledger.put(_ledger.key_of(sheet.context), _ledger.Node(sheet, _dialects.Role.WORKFLOW))
             else:
@@ -72,11 +77,14 @@ class Scope:
             semconv.GEN_AI_WORKFLOW_NAME: self._name,
             semconv.FEEDBACK_INTERACTION: True,
         }
-        if self._question is not None and _runtime.settings().capture_content:
-            attributes[semconv.GEN_AI_INPUT_MESSAGES] = message("user", self._question)
         if self._attributes:
             attributes.update(self._attributes)
         return attributes
+
+    def answered(self, text: str) -> None:
+        """Record what was answered, where content is captured."""
+        if self.span is not None and _runtime.settings().capture_content:
+            _limits.set_json(self.span, semconv.GEN_AI_OUTPUT_MESSAGES, _message("assistant", text))
 
     def close(self, error: BaseException | None) -> None:
         """End the span with all that is known; an error inside is told by its type only, its message may hold text."""
@@ -87,43 +95,50 @@ class Scope:
             facts = sheet.facts()
             if span.is_recording():
                 attributes = sheet.attributes(facts)
-                if error is not None and not isinstance(error, GeneratorExit):
-                    attributes["error.type"] = type(error).__qualname__
+                # What is no Exception is no error: a generator that is left early, a task that is cancelled.
+                if isinstance(error, Exception):
+                    attributes[semconv.ERROR_TYPE] = type(error).__qualname__
                     span.set_status(trace.StatusCode.ERROR)
                 _limits.set_within_limits(span, attributes)
             _ledger.ledger.close(sheet, facts)
             span.end()
 
 
+def _own_context(span: trace.Span) -> trace.SpanContext:
+    """Return the context of a span of ours; an invalid one where a tracer of no SDK only passes the parent's on."""
+    context = span.get_span_context()
+    if not span.is_recording() and context == trace.get_current_span().get_span_context():
+        return trace.INVALID_SPAN_CONTEXT
+    return context
+
+
 def _enclose(sheet: _facts.FactSheet, outer: _facts.FactSheet) -> None:
-    """Take an interaction's place inside a request or another interaction."""
-    request = outer if outer.kind is not _facts.Kind.OWN else outer.request
-    if outer.kind is _facts.Kind.ROOT:
-        sheet.inherit(outer)
-    if request is None or request.kind is not _facts.Kind.REQUEST:
-        return
-    sheet.request = request
-    was_interaction = request.is_interaction
-    request.adopt(sheet)
-    if was_interaction and request.span is not None:
-        # A model was called before: the request was taken for the answer, which it is not.
-        _limits.set_within_limits(request.span, {semconv.FEEDBACK_INTERACTION: False})
+    """Take an interaction's place inside a request, a workflow or another interaction."""
+    if outer.kind is _facts.Kind.OWN:
+        request = outer.request
+    else:
+        request = outer
+        sheet.inherit(outer, _ledger.take_prompt(outer))
+    if request is not None and request.kind is not _facts.Kind.ROOT:
+        sheet.request = request
+        request.adopt(sheet)
 
 
 _tracer_of: tuple[Any, Any] = (None, None)
 
 
-def _tracer(provider: trace.TracerProvider | None) -> trace.Tracer:
+def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
     """Return our tracer of a provider; the last one is kept, since the SDK takes 5 microseconds to find it again."""
     global _tracer_of  # noqa: PLW0603 - replaced as a whole: another thread sees the old pair or the new one
-    chosen = provider if provider is not None else trace.get_tracer_provider()
     known, tracer = _tracer_of
-    if known is not chosen:
-        tracer = chosen.get_tracer(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
-        _tracer_of = chosen, tracer
+    if known is not provider:
+        tracer = provider.get_tracer(semconv.SCOPE, VERSION, semconv.SCHEMA_URL)
+        _tracer_of = provider, tracer
     return cast("trace.Tracer", tracer)
 
 
-def message(role: str, text: str) -> str:
+def _message(role: str, text: str) -> str:
     """Return one message, as a JSON list, as the GenAI conventions write them."""
-    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+    return json.dumps(
+        [{"role": role, "parts": [{"type": "text", "content": text if isinstance(text, str) else str(text)}]}]
+    )

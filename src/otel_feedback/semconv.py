@@ -79,6 +79,9 @@ GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 USER_HASH: Final = "user.hash"
 """string. Keyed pseudonym, ``<key id>:<32 hex digits>``. On an interaction: who asked. On a carrier: who judged."""
 
+ERROR_TYPE: Final = "error.type"
+"""string. Class of the exception that ended an interaction; its message may hold a user's text and is not recorded."""
+
 # --- The carrier span ---------------------------------------------------------------------------------------------
 
 FEEDBACK_TARGET_TRACE_ID: Final = "feedback.target.trace_id"

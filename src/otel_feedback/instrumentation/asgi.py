@@ -6,6 +6,7 @@ of its body, at most ``Settings.stream_wait_ms``; the body is never delayed by m
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ _SERVING: Final = "otel_feedback"
 
 _MAX_ROUTES: Final = 1000
 
-_answering_routes: dict[str, None] = {}
+_answering_routes: OrderedDict[str, None] = OrderedDict()
 """Routes whose request was itself an answer before, oldest first."""
 
 

@@ -1,0 +1,161 @@
+"""Guests keep to the host's limits: nothing of the host's is pushed out, and no JSON is cut."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+
+from otel_feedback import _limits
+
+
+def span_with(limits, attributes=None):
+    """A real span under the host's limits."""
+    return TracerProvider(span_limits=limits).get_tracer("host").start_span("GET", attributes=attributes)
+
+
+def host(count):
+    """So many attributes of the host."""
+    return {f"host.{number}": number for number in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("limit", "present", "expected"),
+    [
+        (None, 0, ["a", "b", "c"]),
+        (128, 126, ["a", "b"]),
+        (128, 128, []),
+        (5, 3, ["a", "b"]),
+        (1, 0, ["a"]),
+        (0, 0, []),
+    ],
+)
+def test_a_host_keeps_all_its_attributes(limit, present, expected):
+    """What doesn't fit is not set, the first ones come first, and the SDK drops nothing."""
+    limits = SpanLimits(max_span_attributes=SpanLimits.UNSET if limit is None else limit)
+    span = span_with(limits, host(present))
+    _limits.set_within_limits(span, {"a": 1, "b": 2, "c": 3})
+    assert dict(span.attributes) == host(present) | {name: " abc".index(name) for name in expected}
+    assert span.dropped_attributes == 0
+
+
+def test_what_is_there_can_change_in_a_full_span():
+    """A new value of an attribute that the span has needs no room."""
+    span = span_with(SpanLimits(max_span_attributes=2), {"a": 1, "host": 1})
+    _limits.set_within_limits(span, {"b": 2, "a": 3})
+    assert dict(span.attributes) == {"a": 3, "host": 1}
+
+
+def test_an_ended_span_is_left_alone(caplog):
+    """Nothing is set on it, and the SDK has nothing to warn of."""
+    span = span_with(SpanLimits())
+    span.end()
+    _limits.set_within_limits(span, {"a": 1})
+    assert dict(span.attributes) == {}
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("span", [trace.INVALID_SPAN, trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))])
+def test_a_span_of_no_sdk_is_left_alone(span):
+    """What doesn't record has no attributes, no limits, and makes no trouble."""
+    _limits.set_within_limits(span, {"a": 1})
+    assert _limits.raw_attributes(span) == {}
+    assert _limits.json_room(span) == _limits.MAX_JSON
+    assert _limits.value_limit(span) is None
+
+
+class ForeignSpan(trace.NonRecordingSpan):
+    """A recording span of another SDK, without the insides that ours knows."""
+
+    def __init__(self):
+        super().__init__(trace.SpanContext(1, 2, is_remote=False))
+        self.attributes = {"host": 1}
+
+    def is_recording(self):
+        """Say that it records."""
+        return True
+
+    def set_attributes(self, attributes):
+        """Keep attributes."""
+        self.attributes.update(attributes)
+
+
+def test_another_sdk_is_served_by_the_public_way():
+    """Where the SDK's inside has another shape, attributes are read and set through the API."""
+    span = ForeignSpan()
+    _limits.set_within_limits(span, {"a": 1})
+    assert _limits.raw_attributes(span) == {"host": 1, "a": 1}
+
+
+@pytest.mark.parametrize(("limit", "room"), [(None, _limits.MAX_JSON), (0, 0), (10, 10), (10**9, _limits.MAX_JSON)])
+def test_the_room_for_json(limit, room):
+    """The smaller one of the host's limit and ours."""
+    limits = SpanLimits(max_span_attribute_length=SpanLimits.UNSET if limit is None else limit)
+    assert _limits.json_room(span_with(limits)) == room
+
+
+@pytest.mark.parametrize(("limit", "is_set"), [(SpanLimits.UNSET, True), (8, True), (7, False), (0, False)])
+def test_json_that_would_be_cut_is_not_set(limit, is_set):
+    """Half a JSON text is worth nothing."""
+    span = span_with(SpanLimits(max_span_attribute_length=limit))
+    _limits.set_json(span, "messages", '["four"]')
+    assert dict(span.attributes) == ({"messages": '["four"]'} if is_set else {})
+
+
+def array(entries, room):
+    """The array, as data."""
+    text = _limits.json_array(entries, room, optional="content")
+    assert text is None or len(text) <= room
+    return None if text is None else json.loads(text)
+
+
+def test_documents_that_fit_are_all_written():
+    """To the last character of the room."""
+    entries = [{"id": "a", "content": "text"}, {"id": "b"}]
+    length = len(json.dumps(entries, separators=(",", ":")))
+    assert array(entries, length) == entries
+    assert array(entries, length - 1) == [{"id": "a"}, {"id": "b"}]
+
+
+def test_texts_go_before_documents():
+    """A reader joins by id: a long text must not push out the documents behind it, and shorter texts stay."""
+    entries = [{"id": "a", "content": "x" * 100}, {"id": "b", "content": "short"}]
+    assert array(entries, 60) == [{"id": "a"}, {"id": "b", "content": "short"}]
+
+
+def test_documents_go_from_the_end():
+    """The first ones are the best."""
+    entries = [{"id": str(number)} for number in range(100)]
+    assert array(entries, 100) == entries[:9]
+    assert array(entries, 12) == entries[:1]
+    assert array(entries, 11) is None
+    assert array(entries, 0) is None
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"id": st.text(max_size=20)},
+            optional={"score": st.floats(allow_nan=False, allow_infinity=False), "content": st.text(max_size=50)},
+        )
+    ),
+    st.integers(0, 400),
+)
+def test_an_array_is_whole_and_as_long_as_it_may_be(entries, room):
+    """What comes out is JSON within its room: some of the first entries, and no further one would fit."""
+    kept = array(entries, room)
+    if kept is None:
+        kept = []
+    for entry, original in zip(kept, entries, strict=False):
+        assert entry in (original, {key: value for key, value in original.items() if key != "content"})
+    without = [{key: value for key, value in entry.items() if key != "content"} for entry in entries]
+    more = without[: len(kept) + 1]
+    assert len(more) == len(kept) or len(json.dumps(more, separators=(",", ":"))) > room
+
+
+def test_lone_surrogates_are_replaced():
+    """UTF-8 can't hold them; whole characters stay as they are."""
+    assert _limits.clean_text("plain") == "plain"
+    assert _limits.clean_text("half \ud83d, whole 😀") == "half \ufffd, whole 😀"
