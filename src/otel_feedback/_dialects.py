@@ -101,7 +101,7 @@ FACT_ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 """Attribute to the fact that it tells, in whichever convention; of several for one fact the first wins."""
 
-_LAST_RANK_FIRST: Final = tuple(reversed(FACT_ATTRIBUTES.items()))
+_LAST_RANK_FIRST: Final = tuple(FACT_ATTRIBUTES.items())[::-1]
 _NAME_ATTRIBUTES: Final = (
     semconv.GEN_AI_WORKFLOW_NAME,
     "gen_ai.agent.name",
@@ -211,7 +211,7 @@ def _normal_document(document: Any) -> dict[str, Any] | None:
     identifier = document.get("id")
     if identifier is None:
         identifier = document.get("document.id")
-    entry = {}
+    entry: dict[str, Any] = {}
     try:
         entry["id"] = _identifier(identifier)
         score = _score(document.get("score"))
