@@ -4,9 +4,6 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-
-pytest.importorskip("bm25s", reason="the example's search library is in the dependency group stack")
-
 from examples.servers import Addresses, free_addresses, make_provider, make_service
 
 

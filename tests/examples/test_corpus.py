@@ -1,9 +1,6 @@
 """The corpus and the questions fit each other: what is looked for can be found, in few places."""
 
 import pytest
-
-pytest.importorskip("bm25s", reason="the example's search library is in the dependency group stack")
-
 from examples.questions import QUESTIONS, Question
 from examples.rag_service.corpus import Library, Passage, cut, read_passages
 

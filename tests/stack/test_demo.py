@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from stack.parts import REPOSITORY, Parts, PartsMissing
-
-pytest.importorskip("bm25s", reason="the example's search library is in the dependency group stack")
-
 from examples.users import Truth, Visit, simulate
 from rich.console import Console
+from stack.parts import REPOSITORY, Parts, PartsMissing
 
 from examples import demo, servers
 
