@@ -240,6 +240,31 @@ def _complete_prompt(call: Call, told: Mapping[str, str], attributes: Mapping[st
     call.prompt = _versioned(stamp, attributes) if stamp.version == semconv.UNKNOWN else stamp
 
 
+@_guard.guarded()
+def tell_current_call(note: CallNote) -> None:
+    """Tell the inference that is being called what its client's arguments say of the prompt.
+
+    An instrumentation whose wrapper is outside of ours has started its span before we see the arguments; in which
+    order instrumentors load is up to the file system.
+    """
+    span = trace.get_current_span()
+    node = ledger.node(_ledger.key_of(span.get_span_context()))
+    if node is None:
+        return
+    call = node.call or node.sheet.answer
+    if call is None or call.prompt.version != semconv.UNKNOWN:
+        return
+    stamp = PromptStamp(
+        note.name or call.prompt.name, note.version or semconv.UNKNOWN, note.fingerprint, call.prompt.variables
+    )
+    call.prompt = _versioned(stamp, {})
+    if node.call is not None:
+        named = {semconv.GEN_AI_PROMPT_NAME: call.prompt.name, semconv.GEN_AI_PROMPT_VERSION: call.prompt.version}
+        _limits.set_within_limits(span, named)
+    if call is node.sheet.answer:
+        node.sheet.write()
+
+
 class KeepForFeedback(Sampler):
     """Record what another sampler drops, for ourselves only, so that an unsampled answer can be voted on too.
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import wrapt
 
-from otel_feedback import _facts, _guard, _ledger, _prompts
+from otel_feedback import _facts, _guard, _ledger, _processor, _prompts
 from otel_feedback._dialects import text_of
 
 _SYSTEM_ROLES: Final = ("system", "developer")
@@ -55,6 +55,7 @@ def _around(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: 
     if note is None:
         return wrapped(*args, **kwargs)
     token = _ledger.note_call(note)
+    _processor.tell_current_call(note)
     try:
         return wrapped(*args, **kwargs)
     finally:
@@ -66,6 +67,7 @@ async def _around_async(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ..
     if note is None:
         return await wrapped(*args, **kwargs)
     token = _ledger.note_call(note)
+    _processor.tell_current_call(note)
     try:
         return await wrapped(*args, **kwargs)
     finally:
