@@ -26,7 +26,7 @@ def attach(provider: Any = None) -> None:
         provider: The provider; None for the global one, and then for one that is set later.
     """
     global _waiting  # noqa: PLW0603 - one process, one global provider
-    chosen = provider if provider is not None else trace.get_tracer_provider()
+    chosen: Any = provider if provider is not None else trace.get_tracer_provider()
     if not callable(getattr(chosen, "add_span_processor", None)):
         _waiting = provider is None
         _guard.warn_once("no-provider", _NO_PROVIDER, type(chosen).__name__)

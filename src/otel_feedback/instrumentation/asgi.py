@@ -89,6 +89,8 @@ class _Response:
         self._held: Message | None = None
         self._gate: asyncio.Lock | None = None
         """There once a start was held: nothing passes while the start is being sent."""
+        self._complete = False
+        """Whether the response ends with the message that comes now: no model is called for it any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.Task[None] | None = None
         """Sends the start where the timer was first."""
@@ -98,6 +100,7 @@ class _Response:
         is_start = message["type"] == "http.response.start"
         if is_start and self._gate is None and self._hold(message):
             return
+        self._complete = not is_start and not message.get("more_body", False)
         await self.release()
         await self._send(self._with_handle(message) if is_start else message)
 
@@ -152,7 +155,7 @@ class _Response:
             return None
         self._route = f"{self._method} {self._sheet.name_of_prompt()}"
         target = self._sheet.target()
-        if target is None and not self._sheet.own and self._route in _answering_routes:
+        if target is None and not self._sheet.own and not self._complete and self._route in _answering_routes:
             target = self._sheet  # this route's answers begin after their header has left
         return _ledger.handle_of(target) if target is not None else None
 

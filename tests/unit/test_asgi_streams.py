@@ -1,0 +1,376 @@
+"""Streams: a response's start waits for the first chunk, at most for ``stream_wait_ms``, and nothing overtakes it."""
+
+import asyncio
+
+import pytest
+from opentelemetry import trace
+from starlette.applications import Starlette
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+from tests.unit.asgi_client import Wire, ask, body, chunks, instrumented, model_call, run, scope, start
+
+from otel_feedback import interaction, semconv
+from otel_feedback.instrumentation import asgi
+from otel_feedback.testing import telemetry
+
+
+@pytest.fixture
+def seen():
+    asgi._answering_routes.clear()
+    with telemetry() as seen:
+        yield seen
+
+
+@pytest.fixture
+def tracer(seen):
+    return seen.provider.get_tracer("test")
+
+
+def streaming(tracer, *, before=0.0, first=0.0, progress=None, model="m-1", calls=True):
+    """An application that streams: ``before`` seconds until the model is called, ``first`` until its first word."""
+
+    async def words():
+        if progress is not None:
+            yield progress
+        await asyncio.sleep(before)
+        if calls:
+            with model_call(tracer, model):
+                await asyncio.sleep(first)
+                yield b"one "
+                await asyncio.sleep(1)
+                yield b"two"
+        else:
+            await asyncio.sleep(first)
+            yield b"no model"
+
+    async def app(scope, receive, send):
+        await chunks(send, words())
+
+    return app
+
+
+def test_a_streams_header_has_the_facts_of_the_call_that_began(seen, tracer):
+    """Trap: the start is sent before the generator runs. It waits for the first chunk, and has the model asked for."""
+    wire = run(ask(instrumented(streaming(tracer, before=0.02, first=0.05), seen.provider)))
+    assert wire.handle.facts[semconv.FEEDBACK_MODEL] == "m-1"
+    assert wire.types == ["start", "body", "body", "body"]
+    assert wire.times == [0.07, 0.07, 1.07, 1.07]
+
+
+def test_the_first_chunk_leaves_at_once(seen, tracer):
+    """No wait but that for the chunk itself: start and first chunk leave in the same moment."""
+    wire = run(ask(instrumented(streaming(tracer), seen.provider)))
+    assert wire.times == [0, 0, 1, 1]
+
+
+def test_the_start_leaves_after_100_ms_at_the_latest(seen, tracer):
+    """A slow first word: an EventSource opens in time, with the facts of the call that is running."""
+    wire = run(ask(instrumented(streaming(tracer, before=0.01, first=5), seen.provider)))
+    assert wire.times == [0.1, 5.01, 6.01, 6.01]
+    assert wire.handle.facts[semconv.FEEDBACK_MODEL] == "m-1"
+
+
+def test_the_wait_is_a_setting():
+    """stream_wait_ms moves the limit; 0 holds nothing."""
+    for wait, times in ((250, [0.25, 5.0]), (0, [0.0, 5.0])):
+        with telemetry(stream_wait_ms=wait) as seen:
+            app = streaming(seen.provider.get_tracer("test"), first=5)
+            assert run(ask(instrumented(app, seen.provider))).times[:2] == times
+
+
+def test_retrieval_longer_than_the_wait_gives_a_handle_from_the_second_answer_on(seen, tracer):
+    """Trap: no inference has begun when the start must leave. Once this route has answered, it is expected to."""
+    app = instrumented(streaming(tracer, before=0.3), seen.provider)
+    first, second = run(ask(app)), run(ask(app))
+    assert first.headers("feedback-handle") == []
+    assert second.handle.facts == {
+        semconv.FEEDBACK_SERVICE_NAME: "test",
+        semconv.FEEDBACK_PROMPT_NAME: "/ask",
+        semconv.FEEDBACK_PROMPT_VERSION: "unknown",
+    }
+    assert first.times == second.times == [0.1, 0.3, 1.3, 1.3]
+    answers = [s for s in seen.exporter.get_finished_spans() if s.kind is trace.SpanKind.SERVER]
+    assert [span.attributes[semconv.FEEDBACK_INTERACTION] for span in answers] == [True, True]
+    assert second.handle.span_id == answers[1].context.span_id
+
+
+def test_a_progress_message_first_gives_a_handle_from_the_second_answer_on(seen, tracer):
+    """Trap: the first chunk comes before any model was called; it is not held back any longer."""
+    app = instrumented(streaming(tracer, before=0.05, progress=b"data: searching\n\n"), seen.provider)
+    first, second = run(ask(app)), run(ask(app))
+    assert first.headers("feedback-handle") == []
+    assert second.handle is not None
+    assert first.times[:2] == second.times[:2] == [0, 0]
+
+
+def test_a_stream_that_calls_no_model_gets_no_handle(seen, tracer):
+    """Not the first time, and not later."""
+    app = instrumented(streaming(tracer, first=0.2, calls=False), seen.provider)
+    assert [run(ask(app)).headers("feedback-handle") for _ in range(3)] == [[], [], []]
+
+
+def test_routes_are_told_apart_by_method_and_path(seen, tracer):
+    """That one route answers says nothing of another, nor of another method."""
+    slow = streaming(tracer, before=0.3)
+    other = streaming(tracer, first=0.2, calls=False)
+
+    async def app(scope, receive, send):
+        answers = scope["method"] == "POST" and scope["path"] == "/ask"
+        await (slow if answers else other)(scope, receive, send)
+
+    app_ = instrumented(app, seen.provider)
+    run(ask(app_, method="POST"))
+    assert run(ask(app_, method="POST")).handle is not None
+    assert run(ask(app_, method="GET")).headers("feedback-handle") == []
+    assert run(ask(app_, method="POST", path="/other")).headers("feedback-handle") == []
+
+
+def test_a_route_whose_answers_belong_to_interactions_is_not_expected_to_answer(seen, tracer):
+    """interaction() that comes too late for the header gives its handle by .handle: the request is no answer."""
+    handles = []
+
+    async def words():
+        await asyncio.sleep(0.3)
+        with interaction("late", tracer_provider=seen.provider) as it, model_call(tracer):
+            handles.append(it.handle)
+            yield b"x"
+
+    async def app(scope, receive, send):
+        await chunks(send, words())
+
+    app_ = instrumented(app, seen.provider)
+    assert [run(ask(app_)).headers("feedback-handle") for _ in range(2)] == [[], []]
+    assert len(set(handles)) == 2
+
+
+def test_an_interaction_around_a_stream_owns_its_header(seen, tracer):
+    """One that begins before the first chunk is known when the header leaves."""
+
+    async def words():
+        with interaction("chat", tracer_provider=seen.provider), model_call(tracer):
+            yield b"x"
+
+    async def app(scope, receive, send):
+        await chunks(send, words())
+
+    handle = run(ask(instrumented(app, seen.provider))).handle
+    assert handle.facts[semconv.FEEDBACK_PROMPT_NAME] == "chat"
+    [span] = [s for s in seen.exporter.get_finished_spans() if s.attributes.get(semconv.FEEDBACK_INTERACTION)]
+    assert handle.span_id == span.context.span_id
+
+
+def test_streams_at_once_never_mix(seen, tracer):
+    """Fifty streams under one traceparent, some held, some late: each header has its own call's model or none."""
+    parent = (b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")
+
+    async def app(scope, receive, send):
+        n = int(scope["path"][1:])
+        await streaming(tracer, before=n % 4 * 0.03, first=n % 3 * 0.04, model=f"m-{n}")(scope, receive, send)
+
+    async def everyone():
+        app_ = instrumented(app, seen.provider)
+        return await asyncio.gather(*(ask(app_, path=f"/{n}", headers=(parent,)) for n in range(50)))
+
+    for n, wire in enumerate(run(everyone())):
+        assert wire.handle.facts[semconv.FEEDBACK_MODEL] == f"m-{n}"
+        assert wire.types == ["start", "body", "body", "body"]
+
+
+def test_an_error_before_the_first_chunk_leaves_a_started_response(seen, tracer):
+    """As without us: what handles the error must not start a second response, and the error is the service's."""
+
+    async def broken():
+        with model_call(tracer):
+            raise ValueError("the service's own")
+        yield b""
+
+    async def app(scope, receive, send):
+        await chunks(send, broken())
+
+    async def failing(app):
+        wire = Wire()
+        with pytest.raises(ValueError, match="the service's own"):
+            await app(scope(), None, wire.send)
+        return wire
+
+    for place in (
+        lambda app: ServerErrorMiddleware(instrumented(app, seen.provider)),
+        lambda app: instrumented(ServerErrorMiddleware(app), seen.provider),
+    ):
+        wire = run(failing(place(app)))
+        assert (wire.types, wire.messages[0]["status"]) == (["start"], 200)
+        assert wire.handle is not None
+
+
+def test_a_response_without_a_body_is_sent_at_the_end(seen):
+    """An application that returns after its start only: the start isn't kept back."""
+
+    async def app(scope, receive, send):
+        await send(start(204))
+
+    assert run(ask(instrumented(app, seen.provider))).types == ["start"]
+
+
+def test_a_second_start_is_the_servers_to_refuse(seen):
+    """A broken application gets the error that it would get: both starts leave, in order."""
+
+    async def app(scope, receive, send):
+        await send(start(200))
+        await send(start(201))
+        await send(body())
+
+    wire = run(ask(instrumented(app, seen.provider)))
+    assert [message.get("status") for message in wire.messages] == [200, 201, None]
+
+
+class SlowWire(Wire):
+    """A server whose transport is full for a while: sending the start takes half a second."""
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(0.5)
+        await super().send(message)
+
+
+@pytest.mark.parametrize("first", [0.01, 0.1, 0.2])
+def test_two_tasks_that_send_never_overtake_the_start(seen, first):
+    """A stream and its pings from two tasks: whoever is first sends the start, the other waits for it."""
+
+    async def app(scope, receive, send):
+        async def piece(text):
+            await asyncio.sleep(first)
+            await send(body(text, more=True))
+
+        await send(start())
+        await asyncio.gather(piece(b"word"), piece(b"ping"))
+        await send(body())
+
+    async def slow():
+        wire = SlowWire()
+        await instrumented(app, seen.provider)(scope(), None, wire.send)
+        return wire
+
+    wire = run(slow())
+    assert wire.types == ["start", "body", "body", "body"]
+    assert wire.messages[-1] == body()
+
+
+@pytest.mark.parametrize("first", [0.05, 0.3])
+def test_an_error_of_the_server_reaches_the_application(seen, first):
+    """Whether the timer or the first chunk sent the start: sending fails for the application, as it would have."""
+    caught = []
+
+    async def gone(message):
+        raise OSError("the client has gone")
+
+    async def app(scope, receive, send):
+        await send(start())
+        await asyncio.sleep(first)
+        try:
+            await send(body(b"x", more=True))
+        except OSError as error:
+            caught.append(str(error))
+            raise
+
+    async def serve():
+        with pytest.raises(OSError, match="the client has gone"):
+            await instrumented(app, seen.provider)(scope(), None, gone)
+
+    run(serve())
+    assert caught == ["the client has gone"]
+
+
+def test_the_applications_error_wins_over_the_servers(seen):
+    """If sending the held start fails while an error passes, the error that passes is told."""
+
+    async def gone(message):
+        raise OSError("the client has gone")
+
+    async def app(scope, receive, send):
+        await send(start())
+        raise ValueError("the service's own")
+
+    async def serve():
+        with pytest.raises(ValueError, match="the service's own"):
+            await instrumented(app, seen.provider)(scope(), None, gone)
+
+    run(serve())
+
+
+@pytest.mark.parametrize("cancelled_at", [0.05, 0.1, 0.3, 0.9])
+def test_a_cancelled_request_leaves_nothing_behind(seen, cancelled_at):
+    """A timeout around the application, before the start left, while it leaves, after: no task, no timer, no log."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        await asyncio.sleep(2)
+        await send(body())
+
+    async def impatient():
+        wire = SlowWire()
+        serving = asyncio.ensure_future(instrumented(app, seen.provider)(scope(), None, wire.send))
+        await asyncio.sleep(cancelled_at)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await asyncio.sleep(10)
+        return wire
+
+    assert len(run(impatient()).messages) <= 1
+
+
+def test_an_error_that_nobody_asks_for_is_not_logged(seen, caplog):
+    """The timer's send fails and the application never sends again: asyncio has nothing to complain about."""
+
+    async def gone(message):
+        raise OSError("the client has gone")
+
+    async def app(scope, receive, send):
+        await send(start())
+        await asyncio.sleep(1)
+        raise asyncio.CancelledError
+
+    async def serve():
+        with pytest.raises(asyncio.CancelledError):
+            await instrumented(app, seen.provider)(scope(), None, gone)
+
+    run(serve())
+    assert "never retrieved" not in caplog.text
+
+
+def test_plain_responses_of_a_framework_are_not_delayed(seen, tracer):
+    """A response whose body follows its start: both leave at once, held or not."""
+
+    async def endpoint(request):
+        return StreamingResponse(iter([b"a"]))
+
+    async def slow(scope, receive, send):
+        await asyncio.sleep(3)
+        with model_call(tracer):
+            pass
+        await send(start())
+        await send(body())
+
+    assert run(ask(instrumented(slow, seen.provider))).times == [3, 3]
+    wire = asyncio.run(ask(instrumented(Starlette(routes=[Route("/ask", endpoint)]), seen.provider)))
+    assert wire.types == ["start", "body", "body"]
+
+
+def test_another_event_loop_holds_nothing(seen, tracer):
+    """Under trio (no asyncio loop runs) the start leaves at once, and nothing breaks."""
+    sent = []
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async def app(scope, receive, send):
+        await send(start())
+        assert sent == ["http.response.start"]
+        with model_call(tracer):
+            await send(body())
+
+    serving = instrumented(app, seen.provider)(scope(), None, send)
+    with pytest.raises(StopIteration):  # driven by hand: no loop of asyncio is there
+        serving.send(None)
+    assert sent == ["http.response.start", "http.response.body"]
