@@ -12,8 +12,9 @@ from otel_feedback.exceptions import MissingExtraError
 try:
     from otel_feedback.capture.app import capture_app
 except ModuleNotFoundError as error:
-    if error.name not in ("starlette", "pydantic"):
+    missing = (error.name or "").partition(".")[0]
+    if missing not in ("starlette", "pydantic"):
         raise
-    raise MissingExtraError("capture", error.name) from error
+    raise MissingExtraError("capture", missing) from error
 
 __all__ = ["capture_app"]

@@ -5,12 +5,11 @@ What the parts mean is checked by the recorder, the same for every way in.
 
 import json
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from otel_feedback._limits import clean_text
 from otel_feedback._signals import Correction
 from otel_feedback.capture.problems import Problem
 
@@ -26,21 +25,13 @@ _SHAPES: Final = {
 }
 
 
-def _clean(value: object) -> object:
-    return clean_text(value) if isinstance(value, str) else value
-
-
-Text = Annotated[str, BeforeValidator(_clean)]
-"""Free text: a lone surrogate in it becomes U+FFFD before anything else looks at it."""
-
-
 class CorrectionBody(BaseModel):
     """What the system gave and what the user made of it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    original: Text
-    corrected: Text
+    original: str
+    corrected: str
 
 
 class FeedbackBody(BaseModel):
@@ -54,7 +45,7 @@ class FeedbackBody(BaseModel):
     value: Any = None
     id: str | None = None
     reasons: list[str] = []
-    comment: Text | None = None
+    comment: str | None = None
     correction: CorrectionBody | None = None
 
     def pair(self) -> Correction | None:
