@@ -173,7 +173,7 @@ def _has_version(program: Path, part: _Part) -> bool:
     return re.search(rf"(?<![\d.]){re.escape(part.version)}(?![\d.])", done.stdout + done.stderr) is not None
 
 
-# --- Building ---------------------------------------------------------------------------------------------
+# --- Building -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -188,21 +188,14 @@ class _Build:
     def run(self, *command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         """Run a step into the log, saying every 20 seconds that it still runs."""
         started = time.monotonic()
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
+        with (
+            self.log.open("ab") as log,
+            subprocess.Popen(
                 command, cwd=cwd or self.work, env={**os.environ, **(env or {})}, stdout=log, stderr=log
-            )
-            try:
-                while True:
-                    try:
-                        code = process.wait(timeout=20)
-                        break
-                    except subprocess.TimeoutExpired:
-                        _say(f"  still building, {time.monotonic() - started:.0f} s")
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+            ) as process,
+        ):
+            while (code := _wait(process, seconds=20)) is None:
+                _say(f"  still building, {time.monotonic() - started:.0f} s")
         if code:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
             raise PartsMissing(f"`{' '.join(command)}` failed with {code}; the end of its log:\n{tail}")
@@ -222,28 +215,14 @@ class _Build:
 
     def build(self, source: Path, *packages: str, flags: str) -> None:
         """Build packages of a downloaded module; the programs are told their version by the linker."""
-        self.run(
-            self.go,
-            "build",
-            "-trimpath",
-            "-ldflags",
-            flags,
-            "-o",
-            f"{self.out}/",
-            *packages,
-            cwd=source,
-            env={"GOWORK": "off"},
-        )  # fmt: skip - one line for the command reads best
+        command = [self.go, "build", "-trimpath", "-ldflags", flags, "-o", f"{self.out}/", *packages]
+        self.run(*command, cwd=source, env={"GOWORK": "off"})
 
 
 def _build_collector(build: _Build) -> None:
-    build.run(
-        build.go, "install", "-trimpath", versions.COLLECTOR_BUILDER_MODULE, env={"GOBIN": str(build.work)}
-    )  # fmt: skip
+    build.run(build.go, "install", "-trimpath", versions.COLLECTOR_BUILDER_MODULE, env={"GOBIN": str(build.work)})
     shutil.copy(BUILDER_FILE, build.work / "builder.yaml")
-    build.run(
-        str(build.work / "builder"), "--config", "builder.yaml", env={"GOFLAGS": "-trimpath"}
-    )  # fmt: skip
+    build.run(str(build.work / "builder"), "--config", "builder.yaml", env={"GOFLAGS": "-trimpath"})
     shutil.move(build.work / "dist" / "otelcol-feedback", build.out / "otelcol-feedback")
 
 
@@ -256,9 +235,7 @@ def _build_jaeger(build: _Build) -> None:
 def _build_prometheus(build: _Build) -> None:
     source = build.module(versions.PROMETHEUS_MODULE)
     variable = "github.com/prometheus/common/version.Version"
-    build.build(
-        source, "./cmd/prometheus", "./cmd/promtool", flags=f"-s -w -X {variable}={versions.PROMETHEUS}"
-    )  # fmt: skip
+    build.build(source, "./cmd/prometheus", "./cmd/promtool", flags=f"-s -w -X {variable}={versions.PROMETHEUS}")
 
 
 def _build_into(part: _Part, cached: Path, go: str) -> None:
@@ -287,6 +264,17 @@ def _locked(path: Path) -> Iterator[None]:
             _say("another process is building the parts: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _wait(process: "subprocess.Popen[bytes]", *, seconds: float) -> int | None:
+    """Return the exit code of a process that ends within that time; end it where we are interrupted meanwhile."""
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _say(text: str) -> None:
