@@ -27,11 +27,12 @@ demo: parts ## run the example and its users against the real parts, and show wh
 
 test: check unit whole ## check, unit tests on every Python, and every test on one with branch coverage
 
-check: setup ## lint, formatting, types, layers
+check: setup ## lint, formatting, types, layers, and that lock file and dashboards are in step
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest --quiet tests/unit/test_lock.py tests/unit/test_dashboards.py
 
 unit: setup ## unit tests on Python 3.10 to 3.13; one that is not there is skipped loudly, in CI it fails
 	$(BIN)/nox --session unit
