@@ -140,12 +140,14 @@ class FactSheet:
     def add_documents(self, documents: Sequence[dict[str, Any]]) -> None:
         """Merge retrieved documents; the first of an id stays. Texts are kept only where content is captured."""
         longest = _limits.MAX_JSON if _runtime.settings().capture_content else -1
-        found = [
-            document if len(document.get("content", "")) <= longest else _without_text(document)
-            for document in documents
-        ]
-        merged = {document["id"]: document for document in (*found[::-1], *self._documents[::-1])}
-        self._documents = list(merged.values())[::-1][:MAX_DOCUMENTS]
+        merged = {document["id"]: document for document in self._documents}
+        for document in documents:
+            if len(merged) >= MAX_DOCUMENTS:
+                break
+            if document["id"] not in merged:
+                fits = len(document.get("content", "")) <= longest
+                merged[document["id"]] = document if fits else _without_text(document)
+        self._documents = list(merged.values())
         self._documents_json = None
 
     def tell(self, facts: Mapping[str, str]) -> None:

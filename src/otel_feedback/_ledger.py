@@ -131,7 +131,7 @@ class Ledger:
         """
         key = key_of(sheet.context)
         self._live.pop(key, None)
-        if sheet.is_interaction:
+        if sheet.is_interaction and sheet.context.is_valid:
             bounded_put(self._finished, key, facts or sheet.facts(), _runtime.settings().finished_interactions)
         sheet.close()
         for ended in sheet.ended or ():
