@@ -127,10 +127,13 @@ def reset() -> None:
 
 def _settings_from_env() -> Settings:
     try:
-        return Settings.from_env()
+        settings = Settings.from_env()
     except ConfigurationError as error:
         warn_once("settings", "otel-feedback stays off: %s", error)
         return Settings(disabled=True)
+    if settings.disabled:
+        warn_once("disabled", "otel-feedback stays off, as OpenTelemetry does: OTEL_SDK_DISABLED is true.")
+    return settings
 
 
 def _codec_or_none(settings: Settings) -> HandleCodec | None:

@@ -166,12 +166,12 @@ def test_an_environment_that_cannot_be_used_switches_us_off(
 def test_a_disabled_sdk_disables_us(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """OTEL_SDK_DISABLED is for us too: no handle, no key file, no word."""
+    """OTEL_SDK_DISABLED is for us too: no handle, no key file; one warning says why."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", value)
     assert not _runtime.enabled()
     assert _runtime.codec() is None
     assert list(tmp_path.iterdir()) == []
-    assert caplog.messages == []
+    assert caplog.messages == ["otel-feedback stays off, as OpenTelemetry does: OTEL_SDK_DISABLED is true."]
 
 
 @pytest.mark.parametrize(
