@@ -249,18 +249,15 @@ def tell_current_call(note: CallNote) -> None:
     """
     span = trace.get_current_span()
     node = ledger.node(_ledger.key_of(span.get_span_context()))
-    if node is None:
-        return
-    call = node.call or node.sheet.answer
-    if call is None or call.prompt.version != semconv.UNKNOWN:
+    call = node.call if node is not None else None  # of no call, where our wrapper is the outer one
+    if node is None or call is None or call.prompt.version != semconv.UNKNOWN:
         return
     stamp = PromptStamp(
         note.name or call.prompt.name, note.version or semconv.UNKNOWN, note.fingerprint, call.prompt.variables
     )
     call.prompt = _versioned(stamp, {})
-    if node.call is not None:
-        named = {semconv.GEN_AI_PROMPT_NAME: call.prompt.name, semconv.GEN_AI_PROMPT_VERSION: call.prompt.version}
-        _limits.set_within_limits(span, named)
+    named = {semconv.GEN_AI_PROMPT_NAME: call.prompt.name, semconv.GEN_AI_PROMPT_VERSION: call.prompt.version}
+    _limits.set_within_limits(span, named)
     if call is node.sheet.answer:
         node.sheet.write()
 
