@@ -95,6 +95,13 @@ def test_an_interaction_is_counted(stack: Stack) -> None:
     assert series["metric"]["feedback_service_name"] == semconv.UNKNOWN
 
 
+def test_a_bare_inference_is_counted_by_the_model_that_answered(stack: Stack) -> None:
+    """An inference that is itself the interaction has its response's exact model, as the votes on it have."""
+    answered = {semconv.FEEDBACK_MODEL: "asked-for", semconv.GEN_AI_RESPONSE_MODEL: "model of bare"}
+    otlp.send(stack.otlp_http, otlp.interaction("bare", attributes=answered))
+    wait_counted(stack, "bare", {"interaction_template": 1, "interaction_model": 1})
+
+
 def test_other_spans_are_not_counted_and_reach_jaeger(stack: Stack) -> None:
     """A span that is neither interaction nor carrier is in Jaeger and in no counter, whatever facts it has."""
     other = otlp.span({semconv.FEEDBACK_PROMPT_NAME: "plain", semconv.FEEDBACK_MODEL: "model of plain"})
