@@ -1,7 +1,7 @@
 """The few kinds of panel and variable that our dashboards are made of, on top of Grafana's builder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from dashboards import collector_metrics, queries
@@ -148,7 +148,7 @@ class Ready(cog.Builder[variants.Dataquery]):
 
 
 def stat_panel(title: str, description: str, shown: Sequence[Query], *, width: int = 6) -> stat.Panel:
-    """Return big numbers side by side, each with its unit."""
+    """Return big numbers side by side, each with its unit; a share of too few stays in its place, in words."""
     panel: stat.Panel = (
         stat.Panel()
         .title(title)
@@ -156,6 +156,7 @@ def stat_panel(title: str, description: str, shown: Sequence[Query], *, width: i
         .datasource(PROMETHEUS)
         .unit(shown[0].unit)
         .no_value(NOT_ENOUGH)
+        .mappings([_null_reads(NOT_ENOUGH)])
         .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.NONE)
         .text_mode(common.BigValueTextMode.VALUE_AND_NAME)
@@ -164,7 +165,9 @@ def stat_panel(title: str, description: str, shown: Sequence[Query], *, width: i
         .span(width)
     )
     for query in shown:
-        panel.with_target(_instant(query).legend_format(query.name))
+        # Without a series a number would vanish from among the others.
+        expr = f"{query.expr} or vector(NaN)" if query.unit == SHARE else query.expr
+        panel.with_target(_instant(query).expr(expr).legend_format(query.name))
         panel.override_by_query(query.ref, [_set("unit", query.unit)])
     return panel
 
@@ -244,9 +247,6 @@ class Line:
     exemplars: bool = False
     """Dots that lead to the traces behind the number."""
 
-    fixed: Mapping[str, object] = field(default_factory=dict)
-    """More properties of its series."""
-
 
 def trend_panel(
     title: str, description: str, lines: Sequence[Line], *, width: int = 24, highest: float | None = None
@@ -273,7 +273,7 @@ def trend_panel(
         query = line.query
         target = _query(query).range().legend_format(query.name)
         panel.with_target(target.exemplar(True) if line.exemplars else target)
-        properties = [_set("unit", query.unit), *(_set(key, value) for key, value in line.fixed.items())]
+        properties = [_set("unit", query.unit)]
         if line.bars:
             properties += [
                 _set("custom.drawStyle", "bars"),

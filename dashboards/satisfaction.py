@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dashboards import panels, queries
-from dashboards.panels import COUNT, SHARE, Line, Query, Variant
+from dashboards.panels import SHARE, Line, Query, Variant
 from grafana_foundation_sdk.builders import dashboard as builder
 from grafana_foundation_sdk.builders import stat, table, timeseries
 
@@ -141,7 +141,7 @@ def _implicit(variant: Variant, view: queries.View, own: str) -> table.Panel:
         f"{variant.caveat}",
         (*view.rows, queries.SIGNAL),
         [
-            Query("signals", "Signals", numbers.implicit(), COUNT),
+            Query("signals", "Signals", numbers.implicit()),
             Query("share", "Per answer", numbers.implicit_share(), SHARE),
             Query("n", "Answers (n)", numbers.implicit_answers()),
         ],

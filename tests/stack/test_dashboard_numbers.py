@@ -137,6 +137,18 @@ def test_number_of_the_range_equals_the_truth(story: Story, name: tuple[str, str
     assert_equal(shown(story, TARGETS[name], look, names), number(story.window, names))
 
 
+def test_few_votes_are_not_a_number(story: Story) -> None:
+    """A share with fewer than ten opinions behind it is no number: an empty cell, or NaN, and both read so in words."""
+    look = Look(story.start, story.end, {"template": "rare"})
+    for (page, panel, ref), target in TARGETS.items():
+        if page != "satisfaction" or "template" not in panel or ref not in {"satisfaction", "low", "high", "rate"}:
+            continue
+        series = grafana.ask_prometheus(story.stack, target, PAGES[page], look)
+        assert [one["value"][1] for one in series] == (["NaN"] if ", all by" in panel else [])
+    n = TARGETS["satisfaction", "Satisfaction by template and version", "n"]
+    assert shown(story, n, look, BY_TEMPLATE) == {("shop", "rare", "1"): 1}
+
+
 @pytest.mark.parametrize(
     "chosen",
     [

@@ -189,7 +189,7 @@ def test_shares_of_too_few_read_as_not_enough(name: str, panel: dict[str, Any]) 
             or f"at least {queries.ENOUGH}" in panel["description"]
             or (f"fewer than {queries.ENOUGH}" in panel["description"])
         )
-    if shares and panel["type"] == "table":
+    if shares and panel["type"] in {"table", "stat"}:
         [mapping] = panel["fieldConfig"]["defaults"]["mappings"]
         assert mapping["options"] == {"match": "null+nan", "result": {"index": 0, "text": "not enough"}}
 
