@@ -536,11 +536,9 @@ class TestWithoutTelemetry:
                     assert answer.handle is None
                 assert answer.handle is None
             assert _ledger.ledger.sizes() == (0, 0, 0)
-        assert [record.getMessage() for record in caplog.records] == snapshot(
-            [
-                "otel-feedback: there is no OpenTelemetry SDK, so interactions have no spans and no handles. Run the service by opentelemetry-instrument (pip install 'otel-feedback[otlp]'), or set a provider."
-            ]
-        )
+        (warning,) = caplog.records
+        assert "there is no OpenTelemetry SDK" in warning.getMessage()
+        assert "pip install 'otel-feedback[otlp]'" in warning.getMessage()
 
     def test_no_sdk_below_somebody_elses_span(self):
         """Where a caller's context came in, a tracer of no SDK passes it on: it is nobody's answer here."""
