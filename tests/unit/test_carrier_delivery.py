@@ -1,20 +1,18 @@
 """How carriers leave: through a provider that no setting of the host touches, and never silently lost."""
 
-import http.server
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.unit.capture_process import environment, receiving, to
 from tests.unit.feedback_parts import Parts
 
 from otel_feedback import _carrier, _export, _guard, semconv
@@ -64,13 +62,11 @@ def vote(span_id, **details):
 """
 
 
-def run(code, **environment):
+def run(code, **variables):
     """Run code with ``vote()`` in a process of its own, and return the spans that it printed."""
-    base = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    base |= {"OTEL_TRACES_EXPORTER": "console", "OTEL_SERVICE_NAME": "host"}
     done = subprocess.run(
         [sys.executable, "-c", VOTES + code],
-        env=base | environment,
+        env=environment(**{"OTEL_TRACES_EXPORTER": "console", "OTEL_SERVICE_NAME": "host", **variables}),
         capture_output=True,
         text=True,
         check=False,
@@ -147,43 +143,13 @@ def test_parent_and_child_send_what_is_theirs(first):
     assert targets == (["b2", "c0", "d0"] if first else ["c0", "d0"])
 
 
-class Receiver(http.server.BaseHTTPRequestHandler):
-    """An OTLP receiver over HTTP that keeps what it gets."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.received.append((self.path, self.headers["x-team"], ExportTraceServiceRequest.FromString(body)))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args):
-        """Keep the output clean."""
-
-
-@pytest.fixture
-def receiver():
-    """A receiver on a free port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        server.received = []
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def test_carriers_go_where_opentelemetrys_variables_say(receiver):
+def test_carriers_go_where_opentelemetrys_variables_say():
     """Endpoint, protocol and headers are read as by the SDK, without any code of the service."""
-    run(
-        "vote(0xB2)",
-        OTEL_TRACES_EXPORTER="otlp",
-        OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{receiver.server_port}",
-        OTEL_EXPORTER_OTLP_HEADERS="x-team=feedback",
-    )
-    ((path, team, request),) = receiver.received
+    with receiving() as receiver:
+        run("vote(0xB2)", OTEL_EXPORTER_OTLP_HEADERS="x-team=feedback", **to(receiver))
+    ((path, headers, request),) = receiver.received
     (span,) = request.resource_spans[0].scope_spans[0].spans
-    assert (path, team, span.name) == ("/v1/traces", "feedback", "feedback thumbs")
+    assert (path, headers["x-team"], span.name) == ("/v1/traces", "feedback", "feedback thumbs")
     assert [link.span_id.hex() for link in span.links] == ["00000000000000b2"]
 
 
@@ -210,7 +176,7 @@ def test_an_environment_that_names_nothing_we_have_is_an_error(environment, matc
 
 def test_without_the_exporter_a_carrier_is_refused_with_the_command_that_adds_it(make, monkeypatch):
     """A missing extra is no crash: the feedback isn't safe, and the message says what to install."""
-    monkeypatch.setattr(_export, "entry_points", lambda **selection: [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **selection: [])
     monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
     parts = make(SpanDelivery())
     with pytest.raises(DeliveryError, match=r"pip install 'otel-feedback\[otlp\]'"):
@@ -226,7 +192,7 @@ def test_an_exporter_that_cannot_be_made_is_a_configuration_error(monkeypatch):
         def load(self):
             raise ZeroDivisionError
 
-    monkeypatch.setattr(_export, "entry_points", lambda **selection: [Entry()])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **selection: [Entry()])
     with pytest.raises(ConfigurationError, match=r"ZeroDivisionError.*OTEL_EXPORTER_OTLP_ENDPOINT"):
         exporters_from_env({})
 
