@@ -1,23 +1,20 @@
 """The command line as a user runs it: real processes, their output and exit codes."""
 
+import contextlib
 import http.client
-import http.server
 import inspect
-import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 import typer
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.unit.capture_process import COMMAND, capturing, environment, post, receiving, to
 
 from otel_feedback import _runtime, semconv
 from otel_feedback._handle import HandleCodec, Keyring
@@ -27,13 +24,6 @@ from otel_feedback.cli import capture as capture_command
 from otel_feedback.testing import TEST_KEYS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "capture.md"
-COMMAND = [sys.executable, "-c", "from otel_feedback.cli import main; main()"]
-
-
-def environment(**variables):
-    """This process's environment without what concerns us, and with what is given."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return kept | {"COLUMNS": "120", "PYTHONUNBUFFERED": "1"} | variables
 
 
 def run(*arguments, command=COMMAND, **variables):
@@ -204,68 +194,18 @@ def test_a_port_that_is_taken_ends_it():
 # --- capture ------------------------------------------------------------------------------------------------------
 
 
-class Receiver(http.server.BaseHTTPRequestHandler):
-    """An OTLP receiver over HTTP that keeps what it gets."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.received.append(ExportTraceServiceRequest.FromString(body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args):
-        """Keep the output clean."""
-
-
 @pytest.fixture
 def receiver():
     """A receiver on a free port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        server.received = []
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with receiving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def start(receiver):
     """Start a capture endpoint that sends to the receiver; gives the process and its port."""
-    started = []
-
-    def start(*arguments, **variables):
-        process = subprocess.Popen(
-            [*COMMAND, "capture", "--listen", "127.0.0.1:0", *arguments],
-            env=environment(
-                OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
-                OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{receiver.server_port}",
-                **variables,
-            ),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        for line in process.stderr:
-            if found := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
-                return process, int(found[1])
-        raise AssertionError("it ended before it listened")
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def post(port, body):
-    """Send one feedback and return status and answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/v1/feedback", json.dumps(body), {"content-type": "application/json"})
-    response = connection.getresponse()
-    answer = response.status, json.loads(response.read())
-    connection.close()
-    return answer
+    with contextlib.ExitStack() as stack:
+        yield lambda *arguments, **variables: stack.enter_context(capturing(*arguments, **to(receiver), **variables))
 
 
 def handle_of(keys):
@@ -287,7 +227,7 @@ def test_what_was_acknowledged_is_exported_before_it_ends(start, receiver, endin
     assert "Traceback" not in log
     assert handle not in log
     spans, services = [], set()
-    for request in receiver.received:
+    for _, _, request in receiver.received:
         for group in request.resource_spans:
             services |= {a.value.string_value for a in group.resource.attributes if a.key == "service.name"}
             spans += group.scope_spans[0].spans
@@ -301,12 +241,12 @@ def test_what_was_acknowledged_is_exported_before_it_ends(start, receiver, endin
 
 def test_a_service_name_of_the_environment_stays(start, receiver):
     """Whichever variable gives it, the operator's name wins over ours."""
-    process, port = start(OTEL_FEEDBACK_HANDLE_KEYS=TEST_KEYS, OTEL_RESOURCE_ATTRIBUTES="service.name=mine")
+    process, port = start(OTEL_FEEDBACK_HANDLE_KEYS=TEST_KEYS, OTEL_RESOURCE_ATTRIBUTES="service.name=unicorn")
     post(port, {"handle": handle_of(TEST_KEYS), "signal": "thumbs", "value": "up"})
     process.terminate()
     process.wait(60)
-    (group,) = receiver.received[0].resource_spans
-    assert {a.key: a.value.string_value for a in group.resource.attributes}["service.name"] == "mine"
+    (group,) = receiver.received[0][2].resource_spans
+    assert {a.key: a.value.string_value for a in group.resource.attributes}["service.name"] == "unicorn"
 
 
 def test_a_public_key_is_enough(start):

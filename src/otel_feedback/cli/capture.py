@@ -75,15 +75,14 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, all
         yield
         await run_sync(delivery.shutdown)
 
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.run(
-            capture_app(recorder=recorder, allow_origins=allow_origins, lifespan=until_exported),
-            host=host,
-            port=port,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+    uvicorn.run(
+        capture_app(recorder=recorder, allow_origins=allow_origins, lifespan=until_exported),
+        host=host,
+        port=port,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def _address(listen: str) -> tuple[str, int]:
