@@ -137,6 +137,12 @@ class Ledger:
         for ended in sheet.ended or ():
             self._ended.pop(ended, None)
 
+    def renew(self, sheet: FactSheet) -> None:
+        """Keep what was learned of an interaction after its span ended."""
+        key = key_of(sheet.context)
+        if key in self._finished:
+            self._finished[key] = sheet.facts()
+
     def facts(self, key: Key) -> dict[str, str] | None:
         """Return what is known of an interaction that runs or has ended in this process, or None."""
         finished = self._finished.get(key)

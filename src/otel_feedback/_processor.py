@@ -93,12 +93,13 @@ def _end(span: ReadableSpan, context: trace.SpanContext) -> None:
         return
     sheet = node.sheet
     closes = sheet.context.span_id == context.span_id
-    if sheet.open:
-        attributes = _limits.raw_attributes(span)
-        if not _dialects.tells_nothing(attributes):
-            _learn(node, attributes, closes=closes)
+    attributes = _limits.raw_attributes(span)
+    if not _dialects.tells_nothing(attributes):
+        _learn(node, attributes, gathers=sheet.open and not closes)
     if closes:
         ledger.close(sheet)
+    elif not sheet.open:
+        ledger.renew(sheet)  # a stream that ended after its request
 
 
 def _enclosing(span: Span, parent_context: Context | None) -> FactSheet | None:
@@ -193,20 +194,20 @@ def _name_prompt(span: trace.Span, stamp: PromptStamp, attributes: Mapping[str, 
     _limits.set_within_limits(span, added)
 
 
-def _learn(node: Node, attributes: Mapping[str, Any], *, closes: bool) -> None:
+def _learn(node: Node, attributes: Mapping[str, Any], *, gathers: bool) -> None:
     """Take over what a span that ends has told.
 
     Args:
         node: What is known of the span.
         attributes: Its attributes.
-        closes: Whether it is the interaction span itself, whose attributes are on it already.
+        gathers: Whether its sheet still takes documents and calls: not from the interaction span itself, nor after it.
     """
     sheet, role, call = node
     if role is Role.OTHER:
         role = _dialects.role_of(attributes)  # some say what they are only after their start
     told = _dialects.facts_of(attributes)
     learnt = _learn_general(sheet, told)
-    if call is None and role is Role.INFERENCE and not closes:
+    if call is None and role is Role.INFERENCE and gathers:
         call = _begin(sheet, told, attributes)
     if call is not None:
         call.facts.update(told)
@@ -214,7 +215,7 @@ def _learn(node: Node, attributes: Mapping[str, Any], *, closes: bool) -> None:
             ledger.note_model(call.facts[REQUEST_MODEL], call.facts[semconv.FEEDBACK_MODEL])
         _complete_prompt(call, told, attributes)
         learnt = learnt or call is sheet.answer
-    if role in (Role.RETRIEVAL, Role.OTHER) and not closes:
+    if gathers and role in (Role.RETRIEVAL, Role.OTHER):
         documents = _dialects.documents_of(attributes)
         if documents:
             sheet.add_documents(documents)
