@@ -217,18 +217,18 @@ class Demo:
         Raises:
             StackError: One ended.
         """
-        url = self._addresses.service_url
-        self._say("\nAsk, and look for the handle among the headers:")
-        self._say(f"  curl -i {url}/ask -H 'content-type: application/json' -d '{{\"question\": \"What is del?\"}}'")
-        self._say("Ctrl-C ends everything.")
         everything = (
             self._stack.collector,
             self._stack.jaeger_process,
             self._stack.prometheus_process,
             *self._processes,
         )
+        ask = f"{self._addresses.service_url}/ask -H 'content-type: application/json'"
         never = threading.Event()
         try:
+            self._say("\nAsk, and look for the handle among the headers:")
+            self._say(f'  curl -i {ask} -d \'{{"question": "What is del?"}}\'')
+            self._say("Ctrl-C ends everything.")
             while not never.wait(timeout=1):
                 for process in everything:
                     if not process.running:
