@@ -1,0 +1,447 @@
+"""The processor as a guest: the host's limits and sampler, memory that is bounded, and no harm in trouble."""
+
+import gc
+import json
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from inline_snapshot import snapshot
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import SpanKind
+from tests.unit.spans_of_a_host import CHAT, RETRIEVAL, TOOL, Host, facts, interactions, remote
+
+from otel_feedback import PromptTemplate, _guard, _ledger, _limits, _processor, _runtime, interaction, semconv
+from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
+from otel_feedback.testing import telemetry
+
+
+@pytest.fixture
+def host(seen):
+    """The service under test."""
+    return Host(seen)
+
+
+class Limited:
+    """A host with span limits, and what it exports."""
+
+    def __init__(self, **limits):
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
+        self.provider.add_span_processor(FeedbackSpanProcessor())
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = self.provider.get_tracer("host")
+
+    def answer(self, attributes):
+        """Serve a request that retrieves and calls a model, and then say what its server span has."""
+        attributes = {"http.request.method": "POST"} | attributes
+        with self.tracer.start_as_current_span("POST /ask", kind=SpanKind.SERVER, attributes=attributes):
+            documents = json.dumps([{"id": f"document-{number}"} for number in range(20)])
+            self.tracer.start_span("search", attributes=RETRIEVAL | {"gen_ai.retrieval.documents": documents}).end()
+            self.tracer.start_span("chat", attributes=CHAT | {"gen_ai.response.model": "m-1"}).end()
+        return next(span for span in self.exporter.get_finished_spans() if span.kind is SpanKind.SERVER)
+
+
+class TestLimits:
+    """The host's span limits are the host's."""
+
+    @pytest.mark.parametrize(
+        ("limit", "of_the_host", "of_ours"),
+        [
+            (128, 125, ["feedback.interaction", "feedback.prompt.name"]),
+            (128, 127, []),
+            (5, 2, ["feedback.interaction", "feedback.prompt.name"]),
+            (5, 0, ["feedback.interaction", "feedback.prompt.name", "feedback.prompt.version", "feedback.provider"]),
+            (1, 0, []),
+        ],
+    )
+    def test_nothing_of_the_host_is_pushed_out(self, limit, of_the_host, of_ours):
+        """What fits is set, the flag first; the SDK drops nothing, neither on the request nor on the inference."""
+        with telemetry():
+            host = Limited(max_span_attributes=limit)
+            server = host.answer({f"host.{number}": number for number in range(of_the_host)})
+        assert [name for name in server.attributes if name.startswith("feedback.")] == of_ours
+        assert server.dropped_attributes == 0
+        assert len(server.attributes) == 1 + of_the_host + len(of_ours)
+
+    def test_a_host_without_attributes(self):
+        """A limit of nothing is kept; the answer can be voted on all the same, by all that this process knows."""
+        with telemetry():
+            host = Limited(max_span_attributes=0)
+            with interaction("answer", tracer_provider=host.provider) as answer:
+                answer.output(model="m-1")
+            (span,) = host.exporter.get_finished_spans()
+            assert dict(span.attributes) == {}
+            assert _runtime.codec().read(answer.handle).facts["feedback.model"] == "m-1"
+
+    @pytest.mark.parametrize(("length", "kept"), [(0, 0), (21, 0), (22, 1), (42, 1), (43, 2), (10**6, 20)])
+    def test_json_is_shortened_not_cut(self, length, kept):
+        """Documents are left out from the end until the rest fits the host's length; or all of them."""
+        with telemetry():
+            host = Limited(max_span_attribute_length=length)
+            with interaction("answer", tracer_provider=host.provider) as answer:
+                answer.documents(f"document-{number}" for number in range(10, 30))
+            (span,) = host.exporter.get_finished_spans()
+        found = json.loads(span.attributes.get("feedback.documents", "[]"))
+        assert found == [{"id": f"document-{number}"} for number in range(10, 10 + kept)]
+
+    def test_json_that_the_host_has_cut(self):
+        """What a limit cut on a span of the service's own is no JSON any more, and tells no documents."""
+        with telemetry():
+            server = Limited(max_span_attribute_length=50).answer({})
+        assert "feedback.documents" not in server.attributes
+
+    @pytest.mark.parametrize(("length", "kept"), [(0, 0), (76, 0), (77, 1), (80, 1), (81, 2)])
+    def test_messages_are_whole_or_absent(self, length, kept):
+        """Question and answer are JSON, too."""
+        with telemetry(capture_content=True):
+            host = Limited(max_span_attribute_length=length)
+            with interaction("answer", input="Why is that so?", tracer_provider=host.provider) as answer:
+                answer.output("Because it is.")
+            (span,) = host.exporter.get_finished_spans()
+        texts = [text for name, text in span.attributes.items() if name.endswith(".messages")]
+        assert len([json.loads(text) for text in texts]) == kept
+
+    def test_texts_of_documents_make_room_for_documents(self):
+        """With content on, long texts are left out before any document is."""
+        with telemetry(capture_content=True) as seen:
+            with interaction("answer", tracer_provider=seen.provider) as answer:
+                answer.documents({"id": str(number), "content": "x" * 1500} for number in range(20))
+                answer.documents([{"id": "long", "content": "x" * 10**6}])
+            text = seen.spans()[0]["attributes"]["feedback.documents"]
+        found = json.loads(text)
+        assert [each["id"] for each in found] == [*map(str, range(20)), "long"]
+        assert [len(each.get("content", "")) for each in found] == [1500] * 5 + [0] * 16
+        assert len(text) <= _limits.MAX_JSON
+
+
+class TestSampling:
+    """What the service's sampler drops is followed for ourselves, and never exported."""
+
+    def test_a_dropped_request_is_followed(self):
+        """Its handle holds what was learned, and says that its span was dropped; nothing is exported."""
+        with telemetry(sampler=ALWAYS_OFF) as seen:
+            host = Host(seen)
+            with host.request() as server:
+                host.retrieve("d1")
+                host.chat()
+                handle = _ledger.handle_of(_ledger.current_sheet())
+                assert server.is_recording()
+                assert server.attributes["feedback.documents"] == '[{"id":"d1"}]'
+            read = _runtime.codec().read(handle)
+            assert (read.sampled, read.facts["feedback.model"]) == (False, "m-1")
+            assert seen.spans() == []
+
+    def test_spans_between_request_and_inference(self):
+        """Where nothing else leads from one to the other, the service's own spans in between are followed too."""
+        with telemetry(sampler=ALWAYS_OFF) as seen:
+            host = Host(seen)
+            with host.request() as server, host.span("answer the question"), host.span("deeper"):
+                host.chat()
+            assert server.attributes["feedback.model"] == "m-1"
+
+    def test_a_context_that_carries_the_sheet(self):
+        """Below our ASGI middleware, spans in between stay dropped, at no cost, and the inference is found."""
+        with telemetry(sampler=ALWAYS_OFF) as seen:
+            host = Host(seen)
+            with host.request() as server:
+                token = otel_context.attach(_ledger.with_sheet(_ledger.current_sheet()))
+                with host.span("answer the question") as between:
+                    assert not between.is_recording()
+                    host.chat()
+                otel_context.detach(token)
+            assert server.attributes["feedback.model"] == "m-1"
+
+    def test_an_interaction_below_a_dropped_request(self):
+        """``interaction()`` carries its sheet past dropped spans as well."""
+        with telemetry(sampler=ParentBased(ALWAYS_OFF)) as seen:
+            host = Host(seen)
+            with host.request(), interaction("answer", tracer_provider=seen.provider) as answer:
+                with host.span("answer the question") as between:
+                    assert not between.is_recording()
+                    host.chat()
+                assert _runtime.codec().read(answer.handle).facts["feedback.model"] == "m-1"
+
+    @pytest.mark.parametrize(
+        ("kind", "attributes", "kept"),
+        [
+            (SpanKind.SERVER, None, True),
+            (SpanKind.CLIENT, CHAT, True),
+            (SpanKind.INTERNAL, TOOL, True),
+            (SpanKind.INTERNAL, {"openinference.span.kind": "LLM"}, True),
+            (SpanKind.CLIENT, {"http.request.method": "GET"}, False),
+            (SpanKind.INTERNAL, None, False),
+            (SpanKind.CONSUMER, None, False),
+            (SpanKind.INTERNAL, 7, False),
+        ],
+    )
+    def test_what_is_kept_of_dropped_spans(self, kind, attributes, kept):
+        """Requests and what follows a GenAI convention; the rest stays as cheap as the service chose."""
+        with telemetry():
+            strict, _guard._strict = _guard._strict, False
+            result = KeepForFeedback(ALWAYS_OFF).should_sample(None, 1, "x", kind, attributes, ())
+            _guard._strict = strict
+        assert result.decision is (Decision.RECORD_ONLY if kept else Decision.DROP)
+
+    def test_what_a_caller_dropped(self):
+        """A parent-based sampler drops what its caller did; we follow it, from the remote parent on."""
+        with telemetry(sampler=ParentBased(ALWAYS_ON)) as seen:
+            host = Host(seen)
+            with host.request(context=remote(sampled=False)) as server:
+                host.chat()
+            assert server.attributes["feedback.model"] == "m-1"
+            assert seen.spans() == []
+
+    def test_a_sampled_request_is_sampled_as_before(self):
+        """The service's own decision, attributes and trace state pass through, and its name is told."""
+
+        class Marks(Sampler):
+            def should_sample(self, *args, **kwargs):
+                return SamplingResult(Decision.RECORD_AND_SAMPLE, {"marked": True}, trace.TraceState([("a", "b")]))
+
+            def get_description(self):
+                return "Marks"
+
+        sampler = KeepForFeedback(Marks())
+        result = sampler.should_sample(None, 1, "x", SpanKind.SERVER, {})
+        assert (result.decision, dict(result.attributes)) == (Decision.RECORD_AND_SAMPLE, {"marked": True})
+        assert result.trace_state.to_header() == "a=b"
+        assert sampler.get_description() == "KeepForFeedback{Marks}"
+
+    def test_a_ratio(self):
+        """Of many requests, those that the ratio samples are exported, each whole; all are followed."""
+        with telemetry(sampler=ParentBased(TraceIdRatioBased(0.5))) as seen:
+            host = Host(seen)
+            followed = 0
+            for number in range(64):
+                trace_id = (number << 58) + 1  # the sampler reads the lower 64 bits
+                with host.request(context=remote(trace_id, sampled=number % 4 == 0)) as server:
+                    host.chat()
+                    followed += server.attributes["feedback.model"] == "m-1"
+            exported = seen.spans()
+        assert followed == 64
+        assert len(interactions(seen)) == 16
+        assert len(exported) == 32
+
+    def test_a_broken_sampler_of_the_host(self):
+        """Its exception is the host's business, as it was without us."""
+
+        class Broken(Sampler):
+            def should_sample(self, *args, **kwargs):
+                raise ZeroDivisionError
+
+            def get_description(self):
+                return "Broken"
+
+        with pytest.raises(ZeroDivisionError):
+            KeepForFeedback(Broken()).should_sample(None, 1, "x")
+
+
+class TestMemory:
+    """Whatever a service does, the tables stay small, and nothing is kept that isn't needed."""
+
+    def test_what_has_ended_is_forgotten(self, seen, host):
+        """After its end, of a request stays what ``record()`` needs; of others nothing."""
+        for _ in range(20):
+            with host.request():
+                host.retrieve("d1")
+                with host.span("helper"):
+                    host.chat()
+            with host.request("/health"):
+                pass
+            with host.span("job"):
+                host.chat()
+            with interaction("answer", tracer_provider=seen.provider):
+                host.chat()
+        assert _ledger.ledger.sizes() == (0, 0, 60)
+
+    def test_spans_that_never_end(self):
+        """They are forgotten, oldest first; what runs meanwhile is found."""
+        with telemetry(live_spans=10, finished_interactions=5) as seen:
+            host = Host(seen)
+            kept = []
+            for _ in range(100):
+                kept.append(host.tracer.start_span("GET", kind=SpanKind.SERVER, attributes={"http.method": "GET"}))
+                with trace.use_span(kept[-1]):
+                    kept.append(host.start_chat())
+                with host.request():
+                    host.chat()
+            assert _ledger.ledger.sizes() == (8, 0, 5)
+            for span in kept:
+                span.end()
+            assert _ledger.ledger.sizes() == (0, 0, 5)
+
+    def test_children_without_end(self):
+        """A request with very many spans, and one that lasts for ever, fill no table."""
+        with telemetry(finished_interactions=50) as seen:
+            host = Host(seen)
+            with host.request() as server:
+                for _ in range(200):
+                    host.retrieve("d")
+                assert _ledger.ledger.sizes() == (1, 50, 0)
+                sheet = _ledger.current_sheet()
+            assert _ledger.ledger.sizes() == (0, 0, 0)
+            assert len(sheet.ended) <= _ledger.MAX_ENDED
+            assert not server.is_recording()
+
+    def test_no_span_outlives_its_end(self, seen, host):
+        """Nothing of ours keeps a span of the host, nor a sheet: no ended child, no rendered template."""
+        gone = []
+        with host.request() as server, host.span("task") as task:
+            PromptTemplate("t", "{x}").format(x=1)
+            host.retrieve("d1")
+            host.chat()
+            with interaction("answer", tracer_provider=seen.provider) as answer:
+                PromptTemplate("t", "{x}").format(x=1)
+                gone.append(weakref.ref(_ledger.current_sheet()))
+            gone += [weakref.ref(_ledger.current_sheet()), weakref.ref(server), weakref.ref(task)]
+        assert answer.handle
+        del server, task, answer
+        seen.exporter.clear()
+        gc.collect()
+        assert [each() for each in gone] == [None] * 4
+
+    def test_a_task_that_outlives_its_request_keeps_no_span(self, host):
+        """A context with our sheet, copied into a background task, keeps the small sheet and not the span."""
+        with host.request() as server:
+            host.retrieve("d1")
+            host.chat()
+            kept = _ledger.with_sheet(_ledger.current_sheet(), otel_context.Context())
+            gone = weakref.ref(server)
+        del server
+        host.seen.exporter.clear()
+        gc.collect()
+        assert gone() is None
+        assert _ledger.sheet_in(kept) is None
+
+    def test_models_without_end(self):
+        """A service that invents model names doesn't fill the memory."""
+        with telemetry():
+            for number in range(_ledger.MAX_MODELS + 10):
+                _ledger.ledger.note_model(f"m{number}", "exact")
+            assert _ledger.ledger.model(f"m{_ledger.MAX_MODELS - 1}") == "exact"
+            assert _ledger.ledger.model(f"m{_ledger.MAX_MODELS}") == f"m{_ledger.MAX_MODELS}"
+            _ledger.ledger.note_model("m0", "newer")
+            assert _ledger.ledger.model("m0") == "newer"
+
+    def test_threads_that_hammer(self):
+        """Many threads, full tables, spans that end in other threads: no error, no mixed facts, bounded tables."""
+        with telemetry(live_spans=3000, finished_interactions=20) as seen:
+            host = Host(seen)
+            orphans = [host.start_chat() for _ in range(3000)]
+            start = threading.Barrier(8)
+
+            def serve(worker):
+                start.wait()
+                found = []
+                for number in range(40):
+                    with host.request(f"/{worker}") as server:
+                        host.retrieve(f"{worker}-{number}")
+                        host.chat(f"{worker}-{number}")
+                        orphans.append(host.start_chat(f"{worker}-{number}"))
+                        orphans.pop(number).end()
+                    told = facts({"attributes": server.attributes})
+                    found.append((told["prompt.name"], told["model"], told["documents"]))
+                return found
+
+            with ThreadPoolExecutor(8) as pool:
+                found = list(pool.map(serve, range(8)))
+            live, ended, finished = _ledger.ledger.sizes()
+        assert found == [
+            [(f"/{worker}", f"{worker}-{number}", f'[{{"id":"{worker}-{number}"}}]') for number in range(40)]
+            for worker in range(8)
+        ]
+        assert 2900 < live <= 3000
+        assert ended <= 20
+        assert finished == 20
+
+
+class TestTrouble:
+    """What goes wrong stays ours; what is switched off stays off."""
+
+    def test_a_failure_of_ours_never_reaches_the_host(self, monkeypatch, caplog):
+        """Whatever breaks in the processor: the request is served, its spans are exported, one warning is logged."""
+        with telemetry() as seen:
+            monkeypatch.setattr(_guard, "_strict", False)
+
+            def fails(*_, **__):
+                raise RuntimeError("what a user wrote")
+
+            for name in ("_start", "_end"):
+                monkeypatch.setattr(_processor, name, fails)
+            host = Host(seen)
+            for _ in range(2):
+                with host.request():
+                    host.chat()
+            assert len(seen.spans()) == 4
+        assert [record.getMessage().partition(";")[0] for record in caplog.records] == snapshot(
+            [
+                "otel-feedback: FeedbackSpanProcessor.on_start failed with RuntimeError",
+                "otel-feedback: FeedbackSpanProcessor.on_end failed with RuntimeError",
+            ]
+        )
+        assert "what a user wrote" not in caplog.text
+
+    def test_a_processor_that_sleeps(self, seen, host):
+        """Put to sleep, it follows nothing new, and finishes what it had begun."""
+        ours = seen.provider._active_span_processor._span_processors[0]
+        with host.request():
+            chat = host.start_chat()
+            ours.active = False
+            host.end_chat(chat)
+        with host.request("/asleep"):
+            host.chat()
+        assert interactions(seen) == [("POST /ask", "m-1")]
+        assert _ledger.ledger.sizes()[:2] == (0, 0)
+        ours.shutdown()
+        assert ours.force_flush()
+
+    def test_two_of_them_in_one_provider(self, seen, host):
+        """A processor that was added twice finds what one finds."""
+        seen.provider.add_span_processor(FeedbackSpanProcessor())
+        with host.request():
+            host.retrieve("d1")
+            PromptTemplate("brief", "Be brief.", "3").format()
+            host.chat()
+        with interaction("answer", tracer_provider=seen.provider):
+            host.chat()
+        assert interactions(seen) == [("POST /ask", "m-1"), ("invoke_workflow answer", "m-1")]
+        assert facts(seen.spans()[0])["prompt.name"] == "brief"
+        assert _ledger.ledger.sizes()[:2] == (0, 0)
+
+    def test_a_host_whose_processor_reads_ours(self, seen, host):
+        """Another processor sees the facts on the span when it ends."""
+
+        class Reader(SpanProcessor):
+            def on_end(self, span):
+                found.append(span.attributes.get(semconv.FEEDBACK_MODEL))
+
+        found = []
+        seen.provider.add_span_processor(Reader())
+        with host.request():
+            host.chat()
+        assert found == [None, "m-1"]
+
+    def test_a_service_with_two_providers(self, seen, host):
+        """Spans of one provider below another's are one answer, each by its own service's name."""
+        with telemetry(resource={"service.name": "other"}) as other:
+            with Host(other).request():
+                host.chat()
+            with interaction("answer", tracer_provider=seen.provider):
+                pass
+            names = [span["attributes"].get("feedback.service.name") for span in (*other.spans(), *seen.spans())]
+        assert names == ["other", None, "test"]
