@@ -79,6 +79,31 @@ def test_a_vote_is_counted_and_leads_to_its_trace(stack: Stack) -> None:
     assert span_tags(span)[semconv.FEEDBACK_SENTIMENT] == semconv.POSITIVE
 
 
+def test_the_exemplar_of_a_late_vote_leads_to_its_answer(stack: Stack) -> None:
+    """A carrier in a trace of its own has the answer's ids as exemplar; its own, where the answer was not sampled."""
+    before = time.time()
+    answer = {
+        semconv.FEEDBACK_TARGET_TRACE_ID: "0af7651916cd43dd8448eb211c80319c",
+        semconv.FEEDBACK_TARGET_SPAN_ID: "b7ad6b7169203331",
+    }
+    late = otlp.vote("late vote", attributes=answer)
+    unsampled = otlp.vote("late vote, unsampled", attributes={**answer, semconv.FEEDBACK_TARGET_SAMPLED: False})
+    otlp.send(stack.otlp_http, late, unsampled)
+    for name, ids in (
+        (
+            "late vote",
+            {"trace_id": answer[semconv.FEEDBACK_TARGET_TRACE_ID], "span_id": answer[semconv.FEEDBACK_TARGET_SPAN_ID]},
+        ),
+        ("late vote, unsampled", {"trace_id": unsampled["traceId"], "span_id": unsampled["spanId"]}),
+    ):
+        wait_counted(stack, name, {"template": 1, "model": 1})
+        (found,) = stack.prometheus_client.exemplars(
+            f'{COUNTERS["template"]}{{feedback_prompt_name="{name}"}}', start=before - 60, end=time.time() + 60
+        )
+        assert [one["labels"] for one in found["exemplars"]] == [ids]
+    assert stack.wait_until(lambda: stack.trace(late["traceId"]), "the carrier in Jaeger, in its own trace")
+
+
 def test_the_first_vote_of_a_template_is_an_increase(stack: Stack) -> None:
     """A new series starts at zero, so that `increase(... anchored)` sees its first vote, to the vote."""
     otlp.send(stack.otlp_http, *(otlp.vote("first votes") for _ in range(3)))
