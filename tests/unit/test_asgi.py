@@ -7,6 +7,7 @@ import contextvars
 import httpx
 import pytest
 from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
@@ -131,6 +132,45 @@ def test_several_model_calls_are_one_answer_with_the_facts_of_the_last(seen, tra
     assert wire.handle.facts[semconv.FEEDBACK_MODEL] == "writer-2026"
     marked = [s for s in seen.exporter.get_finished_spans() if s.attributes.get(semconv.FEEDBACK_INTERACTION)]
     assert [span.kind for span in marked] == [trace.SpanKind.SERVER]
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_start", "at_end"),
+    [
+        # OpenLLMetry tells the operation at its start, the model after it; OpenInference is INTERNAL, by own names.
+        (SpanKind.CLIENT, {"gen_ai.operation.name": "chat"}, {"gen_ai.response.model": "m"}),
+        (SpanKind.INTERNAL, {"openinference.span.kind": "LLM"}, {"llm.model_name": "m"}),
+    ],
+)
+def test_other_families_of_instrumentations_count_too(seen, tracer, kind, at_start, at_end):
+    """Trap: kinds and names differ between the official one, OpenLLMetry and OpenInference."""
+
+    async def app(scope, receive, send):
+        with tracer.start_as_current_span("call", kind=kind, attributes=at_start) as span:
+            span.set_attributes(at_end)
+        await send(start())
+        await send(body())
+
+    assert run(ask(instrumented(app, seen.provider))).handle.facts[semconv.FEEDBACK_MODEL] == "m"
+
+
+def test_a_full_span_of_the_host_loses_nothing(seen, tracer):
+    """Trap: beyond the limit of 128 the SDK drops a span's oldest attribute. Ours stay away, the handle is whole."""
+
+    async def app(scope, receive, send):
+        server = trace.get_current_span()
+        present = len(server.attributes)
+        server.set_attributes({f"own.{n}": n for n in range(128 - present)})
+        with model_call(tracer):
+            pass
+        await send(start())
+        await send(body())
+
+    wire = run(ask(instrumented(app, seen.provider)))
+    span = server_span(seen)
+    assert "http.method" in span.attributes
+    assert span.dropped_attributes <= 1  # the status, which OpenTelemetry's own middleware adds at the end
+    assert wire.handle.facts[semconv.FEEDBACK_MODEL] == "m-1-2026"
 
 
 def test_one_interaction_owns_the_header(seen, tracer):

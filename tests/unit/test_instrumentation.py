@@ -18,12 +18,13 @@ from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.starlette import StarletteInstrumentor
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 from tests.unit.asgi_client import ask, body, model_call, run, start
 
 from otel_feedback import _guard, _ledger, _runtime, semconv
@@ -280,6 +281,43 @@ def test_a_processor_of_the_service_that_raises_stays_the_services_affair(instru
     provider = new_provider()
     instrumentor.instrument(tracer_provider=provider)
     outcome(provider)
+
+
+def test_an_exporter_of_the_service_that_raises_changes_nothing(instrumentor):
+    """The SDK logs its error, as before; the answer has its handle."""
+
+    class Raising(SpanExporter):
+        def export(self, spans):
+            raise ValueError("the service's own")
+
+    provider = new_provider()
+    provider.add_span_processor(SimpleSpanProcessor(Raising()))
+    instrumentor.instrument(tracer_provider=provider)
+    assert run(ask(answering(provider))).handle is not None
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_websocket_of_fastapi_is_left_alone(instrumentor, native):
+    """Trap: its server span has no method. The model call is an interaction of its own; the handshake has no handle."""
+    provider = new_provider()
+    instrumentor.instrument(tracer_provider=provider)
+    app = fastapi.FastAPI(telemetry={"tracer_provider": provider, "metrics": False, "logs": False})
+    if not native:
+        FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
+    tracer = provider.get_tracer("test")
+
+    @app.websocket("/ws")
+    async def talk(socket: fastapi.WebSocket):
+        await socket.accept()
+        with model_call(tracer):
+            await socket.send_text("answer")
+        await socket.close()
+
+    with TestClient(app).websocket_connect("/ws") as socket:
+        assert socket.receive_text() == "answer"
+        assert socket.extra_headers == []
+    marked = [s for s in provider.exporter.get_finished_spans() if s.attributes.get(semconv.FEEDBACK_INTERACTION)]
+    assert [span.name for span in marked] == ["chat m-1"]
 
 
 def test_a_processor_of_ours_that_breaks_never_reaches_the_service(instrumentor, monkeypatch, caplog):

@@ -1,5 +1,6 @@
 """An untouched FastAPI service, by the contrib instrumentation and by FastAPI's own telemetry: every kind of answer."""
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,18 +148,22 @@ def test_a_call_in_an_executor_loses_its_request(service):
     assert service.handle("/executor") is None
 
 
-def test_a_websocket_is_left_alone(service):
-    """Its handshake has no handle; its model call is an interaction of its own."""
-    key = "dGhlIHNhbXBsZSBub25jZQ=="
-    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as wire:
-        wire.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        reply = b""
-        while part := wire.recv(65536):
-            reply += part
-    assert b"feedback-handle" not in reply.lower()
+def test_a_plain_span_of_the_services_own_tells_what_was_retrieved(service):
+    """Trap: official retrieval spans write documents with content on only; a span of the service's own is enough."""
+    span = service.target(service.handle("/retrieve"))
+    assert json.loads(span.attributes[semconv.FEEDBACK_DOCUMENTS]) == [
+        {"id": "generators", "score": 0.75},
+        {"id": "lists", "score": 0.25},
+    ]
+
+
+def test_no_content_is_exported(service):
+    """Content isn't asked for: neither question, instruction nor answer stands on any span."""
+    handle = service.handle("/ask")
+    service.target(handle)
+    told = str([span.attributes for span in service.sink.trace(handle.trace_id)])
+    assert "gen_ai.request.model" in told
+    assert not any(text in told for text in ("generator", "one sentence"))
 
 
 def test_a_reader_that_leaves_does_no_harm(service):

@@ -1,14 +1,16 @@
 """A service as people write it, with FastAPI and the OpenAI SDK; it knows nothing of feedback."""
 
 import asyncio
+import json
 import os
 import time
 
-from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
+from fastapi import BackgroundTasks, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from openai import AsyncOpenAI, OpenAI
+from opentelemetry import trace
 from starlette.middleware.base import BaseHTTPMiddleware
 
 ORIGIN = "http://page.example"
@@ -135,7 +137,7 @@ async def not_modified(request: Request):
 
 @app.get("/public")
 async def public():
-    return PlainTextResponse(await complete(), headers={"cache-control": "public, max-age=60"})
+    return PlainTextResponse(await complete(), headers={"etag": '"1"', "cache-control": "public, max-age=60"})
 
 
 @app.get("/before-start")
@@ -191,11 +193,15 @@ async def concurrent(n: int):
     return {"answer": answer}
 
 
-@app.websocket("/ws")
-async def ws(socket: WebSocket):
-    await socket.accept()
-    await socket.send_text(await complete())
-    await socket.close()
+tracer = trace.get_tracer("the service's own")
+
+
+@app.get("/retrieve")
+async def retrieve():
+    with tracer.start_as_current_span("search") as span:
+        documents = [{"id": "generators", "score": 0.75}, {"id": "lists", "score": 0.25}]
+        span.set_attribute("gen_ai.retrieval.documents", json.dumps(documents))
+    return {"answer": await complete()}
 
 
 sub = FastAPI()

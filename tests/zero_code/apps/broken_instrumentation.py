@@ -1,0 +1,6 @@
+"""An instrumentor that breaks."""
+
+
+class Broken:
+    def instrument(self, **kwargs):
+        raise RuntimeError("broken")
