@@ -502,16 +502,20 @@ class TestFacts:
             span.set_attributes(at_end)
         assert interactions(seen) == [("POST /ask", model)]
 
-    def test_the_model_that_will_answer(self, seen, host):
+    @pytest.mark.parametrize(
+        ("asked", "answered"),
+        [
+            ({"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}, "gen_ai.response.model"),
+            ({"openinference.span.kind": "LLM", "llm.model_name": "m"}, "llm.model_name"),
+        ],
+    )
+    def test_the_model_that_will_answer(self, seen, host, asked, answered):
         """While a stream runs, its model is the exact one that answered last for the name that was asked for."""
-        for answered in ("m-1", "m-2"):
-            with host.request():
-                host.chat(answered)
-        with host.request() as span:
-            stream = host.start_chat()
-            assert span.attributes[semconv.FEEDBACK_MODEL] == "m-2"
-            stream.end()
-        assert interactions(seen)[-1] == ("POST /ask", "m-2")
+        for exact in ("m-1", "m-2"):
+            with host.request(), host.span("chat", asked) as span:
+                span.set_attribute(answered, exact)
+        with host.request() as server, host.span("chat", asked):
+            assert server.attributes[semconv.FEEDBACK_MODEL] == "m-2"
 
     def test_the_facts_of_an_ended_interaction_are_found(self, seen, host):
         """What a stream told after its handle left is there for ``record()`` in this process, documents excepted."""

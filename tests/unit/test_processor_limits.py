@@ -320,8 +320,12 @@ class TestMemory:
         with host.request() as server:
             host.retrieve("d1")
             host.chat()
+            late = host.tracer.start_span("search", attributes=RETRIEVAL | {"gen_ai.retrieval.documents": '["d2"]'})
             kept = _ledger.with_sheet(_ledger.current_sheet(), otel_context.Context())
+            sheet = _ledger.current_sheet()
             gone = weakref.ref(server)
+        late.end()
+        assert sheet._documents == ()
         del server
         host.seen.exporter.clear()
         gc.collect()
