@@ -5,8 +5,8 @@ book what it changes, and the delivery takes the carrier that comes of it.
 """
 
 import contextlib
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -51,7 +51,7 @@ class Recorder:
         delivery: Delivery | None = None,
         signals: SignalTable = DEFAULT_SIGNALS,
         known_facts: Facts = _ledger.finished_facts,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Put a recorder together.
