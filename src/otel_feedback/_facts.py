@@ -93,8 +93,6 @@ class FactSheet:
     """The request that encloses an interaction."""
     route: Callable[[], str | None] | str | None = None
     """What names the prompt where no template is declared."""
-    served = False
-    """Whether our ASGI middleware takes care of this request's response header."""
     prompt: PromptStamp | None = None
     """The template that was rendered last."""
     answer: Call | None = None

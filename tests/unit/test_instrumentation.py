@@ -33,7 +33,7 @@ from otel_feedback._settings import Settings
 from otel_feedback.instrumentation import FeedbackInstrumentor, FeedbackMiddleware, _propagator, asgi, pre_instrument
 from otel_feedback.testing import TEST_KEYS
 
-ROOT = Path(__file__).parents[2]
+PATH = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ def in_a_new_process(script, **env):
         text=True,
         check=False,
         timeout=60,
-        env={**os.environ, "OTEL_FEEDBACK_HANDLE_KEYS": TEST_KEYS, "PYTHONPATH": str(ROOT), **env},
+        env={**os.environ, "OTEL_FEEDBACK_HANDLE_KEYS": TEST_KEYS, "PYTHONPATH": PATH, **env},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines(), done.stderr.splitlines()

@@ -1,11 +1,13 @@
-"""Join a tracer provider: our span processor, and our sampler around the service's."""
+"""Join a tracer provider, by our span processor and our sampler around the service's, and find its requests."""
 
 import weakref
 from typing import Any, Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 
-from otel_feedback import _guard
+from otel_feedback import _guard, _ledger
+from otel_feedback._facts import FactSheet, Kind
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
 
 _joined: "weakref.WeakKeyDictionary[Any, FeedbackSpanProcessor]" = weakref.WeakKeyDictionary()
@@ -45,6 +47,14 @@ def attach_late() -> None:
     """Join a global provider that the service set only after it was instrumented: looked for while there is none."""
     if _waiting:
         attach()
+
+
+@_guard.guarded()
+def request_sheet(context: Context | None = None) -> FactSheet | None:
+    """Return the sheet of the request that is being served; None outside of any that can be an answer."""
+    attach_late()
+    node = _ledger.ledger.node(_ledger.key_of(trace.get_current_span(context).get_span_context()))
+    return node.sheet if node is not None and node.sheet.kind is Kind.REQUEST else None
 
 
 def detach() -> None:

@@ -8,7 +8,6 @@ import contextvars
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation import propagators
 
@@ -45,22 +44,13 @@ class HandlePropagator(propagators.ResponsePropagator):
 
 @_guard.guarded()
 def _inject(carrier: Any, context: Context | None, setter: Any) -> None:
-    _attach.attach_late()
-    sheet = _request_sheet(context)
+    sheet = _attach.request_sheet(context)
     if isinstance(carrier, list):
         _into_flask(carrier, sheet)
     elif hasattr(carrier, "status_code") and hasattr(carrier, "items"):
         _into_django(carrier, sheet)
     elif not (isinstance(carrier, MutableMapping) and "type" in carrier):  # an ASGI message is our middleware's
         _into_other(carrier, sheet, setter)
-
-
-def _request_sheet(context: Context | None) -> _facts.FactSheet | None:
-    """Return the sheet of the request whose response leaves, unless our ASGI middleware cares for it."""
-    node = _ledger.ledger.node(_ledger.key_of(trace.get_current_span(context).get_span_context()))
-    if node is None or node.sheet.kind is not _facts.Kind.REQUEST or node.sheet.served:
-        return None
-    return node.sheet
 
 
 def _handle(sheet: _facts.FactSheet | None, status: int) -> str | None:

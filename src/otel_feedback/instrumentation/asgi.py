@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 
 from otel_feedback import _facts, _guard, _ledger, _runtime
 from otel_feedback.instrumentation import _attach, _headers
@@ -46,7 +45,7 @@ class FeedbackMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        sheet = _request_sheet() if scope["type"] == "http" else None
+        sheet = _attach.request_sheet() if scope["type"] == "http" else None
         if sheet is None or scope.get(_SERVING) is sheet:
             await self.app(scope, receive, send)
             return
@@ -65,17 +64,6 @@ class FeedbackMiddleware:
         finally:
             response.finish()
             otel_context.detach(token)
-
-
-@_guard.guarded()
-def _request_sheet() -> _facts.FactSheet | None:
-    """Return the sheet of the request's server span, marked as served by us; None without any."""
-    _attach.attach_late()
-    node = _ledger.ledger.node(_ledger.key_of(trace.get_current_span().get_span_context()))
-    if node is None or node.sheet.kind is not _facts.Kind.REQUEST:
-        return None
-    node.sheet.served = True
-    return node.sheet
 
 
 class _Response:
@@ -134,12 +122,7 @@ class _Response:
         async with gate:
             message, self._held = self._held, None
             if message is not None:
-                self._stop_timer()
                 await self._send(self._with_handle(message))
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _with_handle(self, message: Message) -> Message:
         """Return the start of the response with the handle, or as it was; never raises."""
@@ -162,7 +145,8 @@ class _Response:
     @_guard.guarded()
     def finish(self) -> None:
         """Leave nothing behind, and remember a route whose request turned out to be the answer."""
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._late is not None:
             self._late.cancel()
         if self._route is not None and self._sheet.is_interaction:
