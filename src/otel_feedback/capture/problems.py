@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from starlette.exceptions import HTTPException
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's word
@@ -48,9 +51,8 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - Starlette's signature
     """Say in the same form what the router found, such as an unknown path or method."""
-    if not isinstance(error, HTTPException):
-        raise error
-    status = HTTPStatus(error.status_code)
-    allowed = (error.headers or {}).get("Allow")
+    refusal = cast("HTTPException", error)  # Starlette calls it for no other
+    status = HTTPStatus(refusal.status_code)
+    allowed = (refusal.headers or {}).get("Allow")
     detail = f"Allowed here: {allowed}." if allowed else "Feedback goes to POST /v1/feedback."
-    return Problem(status, detail, headers=error.headers).response()
+    return Problem(status, detail, headers=refusal.headers).response()
