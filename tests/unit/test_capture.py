@@ -5,24 +5,19 @@ import json
 import secrets
 import threading
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from tests.unit.capture_http import client, problem, send
 from tests.unit.feedback_parts import SPAN, Parts
 from tests.unit.test_record import BAD_HANDLES, Outbox
 
 from otel_feedback import _guard, _runtime, semconv
-from otel_feedback._record import record, recorder_in_use
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
 from otel_feedback.capture.body import MAX_BODY
-from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.testing import TEST_KEYS
 
-PAGE = "https://chat.example.com"
 SECRET = "secret" + secrets.token_hex(8)
 
 
@@ -42,36 +37,11 @@ def parts():
     return Parts(delivery=Outbox(), settings=Settings(handle_keys=TEST_KEYS, capture_text=True))
 
 
-def client(app):
-    """A client of an application in this process."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://capture")
-
-
 @pytest.fixture
 async def http(parts):
     """A client of the endpoint."""
     async with client(capture_app(recorder=parts.recorder)) as http:
         yield http
-
-
-def send(http, content, **headers):
-    """Post a body as it is."""
-    if not isinstance(content, bytes | str):
-        content = json.dumps(content)
-    return http.post("/v1/feedback", content=content, headers={"content-type": "application/json", **headers})
-
-
-def problem(response, status, *, field=None):
-    """Check that a response is a problem and return what it says."""
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/problem+json"
-    said = response.json()
-    assert said["type"] == "about:blank"
-    assert said["status"] == status
-    assert said["title"]
-    assert said.get("field") == field
-    assert set(said) <= {"type", "title", "status", "detail", "field"}
-    return said["detail"]
 
 
 async def test_a_vote_is_accepted_and_carried(http, parts):
@@ -384,90 +354,6 @@ async def test_a_slow_delivery_does_not_hold_the_others_up(parts):
         assert not slow.done()
         go.set()
         assert (await slow).status_code == 202
-
-
-async def test_pages_of_allowed_origins_may_ask_and_send(parts):
-    """A preflight and the answers carry the origin, errors too, so that the page can read them."""
-    app = capture_app(recorder=parts.recorder, allow_origins=[PAGE])
-    asks = {
-        "origin": PAGE,
-        "access-control-request-method": "POST",
-        "access-control-request-headers": "content-type",
-    }
-    async with client(app) as http:
-        preflight = await http.options("/v1/feedback", headers=asks)
-        assert preflight.status_code == 200
-        assert preflight.headers["access-control-allow-origin"] == PAGE
-        assert preflight.headers["access-control-allow-methods"] == "POST"
-        assert "content-type" in preflight.headers["access-control-allow-headers"].lower()
-        assert "access-control-allow-credentials" not in preflight.headers
-        body = {"handle": parts.handle(), "signal": "thumbs", "value": "up"}
-        for response in (
-            await send(http, body, origin=PAGE),
-            await send(http, {**body, "handle": "x"}, origin=PAGE),
-            await send(http, "{", origin=PAGE),
-        ):
-            assert response.headers["access-control-allow-origin"] == PAGE
-            assert response.headers["access-control-expose-headers"] == "retry-after"
-            assert "origin" in response.headers["vary"].lower()
-
-
-@pytest.mark.parametrize("origin", ["https://evil.example", PAGE + ".evil.example", "http://chat.example.com", "null"])
-async def test_pages_of_other_origins_may_not(parts, origin):
-    """No preflight of theirs is answered with leave, and without one a browser sends no JSON."""
-    async with client(capture_app(recorder=parts.recorder, allow_origins=[PAGE])) as http:
-        asks = {"origin": origin, "access-control-request-method": "POST"}
-        preflight = await http.options("/v1/feedback", headers=asks)
-        assert preflight.status_code == 400
-        assert "access-control-allow-origin" not in preflight.headers
-
-
-async def test_without_allowed_origins_no_page_elsewhere_may(http):
-    """The default is the application's own origin only."""
-    asks = {"origin": PAGE, "access-control-request-method": "POST"}
-    response = await http.options("/v1/feedback", headers=asks)
-    problem(response, 405)
-    assert not [name for name in response.headers if name.startswith("access-control")]
-
-
-@pytest.mark.parametrize(
-    "origin", ["chat.example.com", "https://chat.example.com/", PAGE + "/path", "", "ftp://x", "* "]
-)
-def test_an_origin_that_no_browser_would_send_is_found_at_the_start(parts, origin):
-    """A trailing slash or a missing scheme never matches: that is said when the application is made."""
-    with pytest.raises(ConfigurationError, match="scheme://host"):
-        capture_app(recorder=parts.recorder, allow_origins=[origin])
-
-
-async def test_it_can_be_mounted_into_a_service_and_shares_its_votes(parts):
-    """Below any path; what the service records itself and what comes over HTTP are one vote."""
-    handle = parts.handle()
-    with recorder_in_use(parts.recorder):
-        app = Starlette(routes=[Mount("/feedback", capture_app(allow_origins=["*"]))])
-        async with client(app) as http:
-            record(handle, "thumbs", "up")
-            response = await http.post(
-                "/feedback/v1/feedback", json={"handle": handle, "signal": "thumbs", "value": "down"}
-            )
-            assert response.status_code == 202
-            problem(await http.get("/feedback/v1/feedback"), 405)
-    states = [c.attributes[semconv.FEEDBACK_PREVIOUS_SENTIMENT] for c in parts.delivery.carriers]
-    assert states == ["unset", "positive"]
-
-
-async def test_with_opentelemetry_off_the_service_runs_and_feedback_is_refused():
-    """Mounting raises nothing; a sender hears that nothing was recorded."""
-    _runtime.configure(Settings(handle_keys=TEST_KEYS, disabled=True))
-    async with client(capture_app()) as http:
-        problem(await send(http, {"handle": "x", "signal": "thumbs", "value": "up"}), 503)
-        assert (await http.get("/healthz")).status_code == 200
-
-
-def test_without_a_usable_key_it_refuses_to_start():
-    """An endpoint that could check no handle is a mistake that shows at once."""
-    _runtime.configure(Settings(handle_keys="k1:HS256:c2hvcnQ"))
-    with pytest.raises(ConfigurationError, match="OTEL_FEEDBACK_HANDLE_KEYS"):
-        capture_app()
 
 
 json_values = st.recursive(
