@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry import context as otel_context
 
+from otel_feedback import _guard
 from otel_feedback.testing import Telemetry, telemetry
 
 
@@ -16,8 +17,9 @@ def seen() -> Iterator[Telemetry]:
 
 
 @pytest.fixture(autouse=True)
-def clean_context() -> Iterator[None]:
-    """Whatever a test opens, the context is afterwards what it was before."""
+def nothing_left_behind() -> Iterator[None]:
+    """Whatever a test opens, afterwards the context is what it was before, and the guard is no test's any more."""
     before = otel_context.get_current()
     yield
     assert otel_context.get_current() == before, "this test left a context attached"
+    assert not _guard.is_strict(), "this test left the guard strict"

@@ -4,7 +4,9 @@ There is no thread, socket or lock here, and what is made once stays as it is: a
 parent's, and two threads that make the same thing at once make equal ones.
 """
 
+import contextlib
 import hmac
+from collections.abc import Iterator
 from typing import Final
 
 from otel_feedback._guard import guard, warn_once
@@ -20,10 +22,10 @@ MAKE_A_KEY: Final = "python -c \"import secrets; print('k1:HS256:' + secrets.tok
 class _Parts:
     """What was made so far; ``configure`` replaces the whole, so that nothing of older settings stays."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, codec: HandleCodec | None = None) -> None:
         self._settings = settings
-        self._codec: HandleCodec | None = None
-        self._codec_tried = False
+        self._codec = codec
+        self._codec_tried = codec is not None
         self._pseudonym_key: tuple[str, bytes] | None = None
         self._pseudonym_key_tried = False
 
@@ -123,6 +125,17 @@ def reset() -> None:
     """Forget everything: for tests."""
     global _parts  # noqa: PLW0603 - one for the whole process, by design
     _parts = _Parts()
+
+
+@contextlib.contextmanager
+def in_use(settings: Settings, codec: HandleCodec | None = None) -> Iterator[None]:
+    """Use these settings, and this codec instead of the one that they ask for, for a while: for tests."""
+    global _parts  # noqa: PLW0603 - one for the whole process, by design
+    before, _parts = _parts, _Parts(settings, codec)
+    try:
+        yield
+    finally:
+        _parts = before
 
 
 def _settings_from_env() -> Settings:

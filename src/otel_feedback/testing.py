@@ -1,13 +1,17 @@
 """The kit for tests, yours and ours: telemetry in memory with sequential ids and a ticking clock.
 
 with telemetry() as seen:
-    with interaction("answer", tracer_provider=seen.provider):
+    with interaction("answer", tracer_provider=seen.provider) as answer:
         ...
-assert seen.spans() == [...]
+    record(answer.handle, "thumbs", "up")
+    assert seen.spans() == [...]
+
+``docs/testing.md`` shows what it gives.
 """
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any, Final
 from unittest import mock
@@ -21,7 +25,10 @@ from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Link, SpanContext, format_span_id, format_trace_id
 
 from otel_feedback import _guard, _ledger, _runtime
+from otel_feedback._carrier import Carrier, SpanDelivery
+from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
+from otel_feedback._record import Recorder, recorder_in_use
 from otel_feedback._settings import Settings
 
 START: Final = 1_800_000_000
@@ -51,25 +58,27 @@ class TickingClock:
     """A clock that goes on by one second at each look.
 
     Attributes:
-        now: Seconds since 1970 at the next look.
+        now: Seconds since 1970 at the next look; can be set.
     """
 
     def __init__(self, start: int = START) -> None:
         self.now = start
+        self._lock = threading.Lock()
 
     def __call__(self) -> int:
         """Return nanoseconds since 1970, and tick."""
-        self.now += 1
-        return (self.now - 1) * 1_000_000_000
+        with self._lock:
+            self.now += 1
+            return (self.now - 1) * 1_000_000_000
 
 
 class Telemetry:
-    """A tracer provider with our processor, and what it exported.
+    """A tracer provider with our processor, what it exported, and the feedback that ``record()`` was given.
 
     Attributes:
         provider: Give it to whatever takes a ``tracer_provider``.
         exporter: The SDK's in-memory exporter behind it.
-        clock: The clock that stamps the spans.
+        clock: The clock that stamps spans, handles and feedback.
     """
 
     def __init__(self, *, sampler: Sampler | None = None, resource: dict[str, Any] | None = None) -> None:
@@ -83,11 +92,54 @@ class Telemetry:
         )
         self.provider.add_span_processor(FeedbackSpanProcessor())
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self._delivery = _Delivery(self)
 
     def spans(self) -> list[dict[str, Any]]:
-        """Return all exported spans in the order of their starts, as plain data to compare at once."""
+        """Return all exported spans, feedback among them, in the order of their starts, as plain data to compare."""
+        self._delivery.flush()
         ended = sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
         return [plain(span) for span in ended]
+
+    def read_handle(self, handle: str) -> dict[str, Any]:
+        """Return what a handle says, as plain data: ``context`` as in ``spans()``, ``sampled`` and ``facts``.
+
+        Raises:
+            InvalidHandleError: It isn't one that this process would accept.
+            LookupError: There is no handle key.
+        """
+        codec = _runtime.codec()
+        if codec is None:
+            raise LookupError("There is no handle key.")
+        read = codec.read(handle)
+        context = SpanContext(read.trace_id, read.span_id, is_remote=True)
+        return {"context": _short(context), "sampled": read.sampled, "facts": dict(read.facts)}
+
+
+class _Delivery:
+    """Sends carriers to the same exporter as they are sent in earnest; opened by the first one."""
+
+    def __init__(self, seen: Telemetry) -> None:
+        self._seen = seen
+        self._inner: SpanDelivery | None = None
+
+    def submit(self, carrier: Carrier) -> None:
+        """See ``Delivery.submit``."""
+        if self._inner is None:
+            provider = self._seen.provider
+            self._inner = SpanDelivery(
+                exporter=self._seen.exporter, resource=provider.resource, id_generator=provider.id_generator
+            )
+        self._inner.submit(carrier)
+
+    def flush(self) -> None:
+        """Export what waits."""
+        if self._inner is not None:
+            self._inner.flush()
+
+    def shutdown(self) -> None:
+        """End the export."""
+        if self._inner is not None:
+            self._inner.shutdown()
 
 
 @contextlib.contextmanager
@@ -99,27 +151,54 @@ def telemetry(
 ) -> Iterator[Telemetry]:
     """Run a test with telemetry of its own; what our guard would swallow is raised.
 
+    Nothing global is set for longer than the block: neither a tracer provider nor settings.
+
     Args:
         sampler: The service's sampler; our ``KeepForFeedback`` wraps it. Without one, everything is sampled.
         resource: More attributes of the service than its name, ``test``.
-        settings: Settings other than the defaults; the environment is not read.
+        settings: Settings other than the defaults; the environment is not read. ``handle_keys`` is ``TEST_KEYS``.
+
+    Raises:
+        ConfigurationError: A setting can't be used.
     """
     seen = Telemetry(sampler=sampler, resource=resource)
     chosen = Settings.from_env({}, **{"handle_keys": TEST_KEYS, **settings})
-    with _guard.strict(), mock.patch("opentelemetry.sdk.trace.time_ns", seen.clock):
-        _runtime.reset()
-        _runtime.configure(chosen)
+    codec = _codec(chosen, seen.clock)
+    with contextlib.ExitStack() as stack:
+        stack.callback(seen.provider.shutdown)
+        stack.callback(_ledger.ledger.clear)
+        stack.callback(seen._delivery.shutdown)  # noqa: SLF001 - of this module
+        stack.enter_context(_guard.strict())
+        stack.enter_context(mock.patch("opentelemetry.sdk.trace.time_ns", seen.clock))
+        stack.enter_context(_runtime.in_use(chosen, codec))
+        if codec is not None:
+            stack.enter_context(recorder_in_use(_recorder(codec, chosen, seen)))
         _ledger.ledger.clear()
-        try:
-            yield seen
-        finally:
-            _ledger.ledger.clear()
-            _runtime.reset()
-            seen.provider.shutdown()
+        yield seen
+
+
+def _codec(settings: Settings, clock: TickingClock) -> HandleCodec | None:
+    if settings.handle_keys is None or settings.disabled:
+        return None
+    keyring = Keyring.from_text(settings.handle_keys)
+    return HandleCodec(
+        keyring, ttl=settings.handle_ttl, facts_mode=settings.handle_facts, clock=lambda: float(clock.now)
+    )
+
+
+def _recorder(codec: HandleCodec, settings: Settings, seen: Telemetry) -> Recorder:
+    ids = itertools.count(1)
+    return Recorder(
+        codec=codec,
+        settings=settings,
+        delivery=seen._delivery,  # noqa: SLF001 - of this module
+        new_id=lambda: f"feedback-{next(ids)}",
+        clock=seen.clock,
+    )
 
 
 def plain(span: ReadableSpan) -> dict[str, Any]:
-    """Return a span as plain data: ids as numbers of few digits are kept short, times are whole seconds."""
+    """Return a span as plain data: ids without their leading zeros, times in seconds since ``START``."""
     context = span.get_span_context()
     if context is None:  # the SDK's exported spans have one
         raise ValueError(span.name)

@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
+from tests.unit.spans_of_a_host import lenient
 
-from otel_feedback import PromptTemplate, _guard, _ledger, _runtime, interaction, semconv
+from otel_feedback import PromptTemplate, _ledger, _runtime, interaction, semconv
 from otel_feedback.testing import Telemetry, telemetry
 
 PSEUDONYM_KEYS = "p1:cHNldWRvbnltLWtleS1mb3ItdGVzdHMtb25seS0zMmI"
@@ -511,16 +512,6 @@ class TestErrors:
         ours = [record.getMessage() for record in caplog.records if record.name == "otel_feedback"]
         assert len(ours) == (when != "export")
         assert "what a user wrote" not in "".join(ours)
-
-
-class lenient:  # noqa: N801 - a block: ``with lenient()``
-    """What a host lives with: failures of ours are swallowed."""
-
-    def __enter__(self):
-        self._strict, _guard._strict = _guard._strict, False
-
-    def __exit__(self, *_):
-        _guard._strict = self._strict
 
 
 class TestWithoutTelemetry:

@@ -23,9 +23,9 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 from opentelemetry.trace import SpanKind
-from tests.unit.spans_of_a_host import CHAT, RETRIEVAL, TOOL, Host, facts, interactions, remote
+from tests.unit.spans_of_a_host import CHAT, RETRIEVAL, TOOL, Host, facts, interactions, lenient, remote
 
-from otel_feedback import PromptTemplate, _guard, _ledger, _limits, _processor, _runtime, interaction, semconv
+from otel_feedback import PromptTemplate, _ledger, _limits, _processor, _runtime, interaction, semconv
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
 from otel_feedback.testing import telemetry
 
@@ -191,10 +191,8 @@ class TestSampling:
     )
     def test_what_is_kept_of_dropped_spans(self, kind, attributes, kept):
         """Requests and what follows a GenAI convention; the rest stays as cheap as the service chose."""
-        with telemetry():
-            strict, _guard._strict = _guard._strict, False
+        with telemetry(), lenient():
             result = KeepForFeedback(ALWAYS_OFF).should_sample(None, 1, "x", kind, attributes, ())
-            _guard._strict = strict
         assert result.decision is (Decision.RECORD_ONLY if kept else Decision.DROP)
 
     def test_what_a_caller_dropped(self):
@@ -379,8 +377,7 @@ class TestTrouble:
 
     def test_a_failure_of_ours_never_reaches_the_host(self, monkeypatch, caplog):
         """Whatever breaks in the processor: the request is served, its spans are exported, one warning is logged."""
-        with telemetry() as seen:
-            monkeypatch.setattr(_guard, "_strict", False)
+        with telemetry() as seen, lenient():
 
             def fails(*_, **__):
                 raise RuntimeError("what a user wrote")
