@@ -8,6 +8,7 @@ import sys
 import textwrap
 import weakref
 from pathlib import Path
+from unittest import mock
 
 import fastapi
 import pytest
@@ -48,6 +49,13 @@ def instrumentor():
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
     _runtime.reset()
+
+
+@pytest.fixture
+def guarded(instrumentor):
+    """As in a service: the guard swallows what fails, where a test's raises it."""
+    with mock.patch.object(_guard, "_strict", False):
+        yield
 
 
 def new_provider(sampler=ALWAYS_ON):
@@ -111,12 +119,15 @@ def test_it_lets_go_of_a_provider_that_is_gone(instrumentor):
 def test_opentelemetrys_asgi_middleware_holds_ours(instrumentor):
     """What a service wraps in it from now on, of whatever framework, answers with handles."""
     provider = new_provider()
+    instrumentor.instrument(tracer_provider=provider)
+    instrumentor.uninstrument()
     before = OpenTelemetryMiddleware(answering, tracer_provider=provider)
     instrumentor.instrument(tracer_provider=provider)
     after = OpenTelemetryMiddleware(answering, tracer_provider=provider)
     assert before.app is not None
     assert not isinstance(before.app, FeedbackMiddleware)
     assert isinstance(after.app, FeedbackMiddleware)
+    assert not isinstance(after.app.app, FeedbackMiddleware), "once, however often it was joined before"
     assert type(after) is type(before)
 
 
@@ -171,9 +182,8 @@ def test_starlettes_later_middlewares_stay_outside(instrumentor):
     assert asyncio.run(ask(app)).handle.facts[semconv.FEEDBACK_MODEL] == "m-1"
 
 
-def test_a_failing_framework_is_left_alone(instrumentor, monkeypatch):
+def test_a_failing_framework_is_left_alone(instrumentor, monkeypatch, guarded):
     """A FastAPI whose stack has another shape: it is built as before."""
-    monkeypatch.setattr(_guard, "_strict", False)
     instrumentor.instrument(tracer_provider=new_provider())
 
     class Odd(fastapi.FastAPI):
@@ -203,9 +213,8 @@ def test_a_provider_that_cannot_be_joined_gets_one_warning(instrumentor, provide
     assert "FeedbackInstrumentor().instrument(tracer_provider=...)" in record.message
 
 
-def test_a_provider_that_breaks_when_it_is_joined_does_no_harm(instrumentor, monkeypatch, caplog):
+def test_a_provider_that_breaks_when_it_is_joined_does_no_harm(instrumentor, caplog, guarded):
     """Its error is logged once, by type only; a provider that is given later is joined."""
-    monkeypatch.setattr(_guard, "_strict", False)
 
     class Broken(TracerProvider):
         def add_span_processor(self, span_processor):
@@ -320,9 +329,8 @@ def test_a_websocket_of_fastapi_is_left_alone(instrumentor, native):
     assert [span.name for span in marked] == ["chat m-1"]
 
 
-def test_a_processor_of_ours_that_breaks_never_reaches_the_service(instrumentor, monkeypatch, caplog):
+def test_a_processor_of_ours_that_breaks_never_reaches_the_service(instrumentor, monkeypatch, caplog, guarded):
     """The answer goes out without a handle, and one warning says what failed."""
-    monkeypatch.setattr(_guard, "_strict", False)
     provider = new_provider()
     instrumentor.instrument(tracer_provider=provider)
     monkeypatch.setattr("otel_feedback._processor._start", lambda *_: 1 / 0)
@@ -352,9 +360,8 @@ def test_it_can_be_left_out_like_any_instrumentation(instrumentor, monkeypatch, 
     assert not instrumentor.is_instrumented_by_opentelemetry
 
 
-def test_its_first_step_never_raises(instrumentor, monkeypatch):
+def test_its_first_step_never_raises(instrumentor, monkeypatch, guarded):
     """Trap: an instrumentor that raises stops those after it."""
-    monkeypatch.setattr(_guard, "_strict", False)
     monkeypatch.setattr("otel_feedback.instrumentation._attach.attach", lambda *_: 1 / 0)
     pre_instrument()
     instrumentor.instrument()
