@@ -128,6 +128,13 @@ def test_retrieval_longer_than_the_wait_gives_a_handle_from_the_second_answer_on
     assert second.handle.span_id == answers[1].context.span_id
 
 
+def test_a_stream_that_is_not_held_gives_a_handle_from_the_second_answer_on():
+    """With a wait of 0 nothing is known when the start leaves, but that the route answers."""
+    with telemetry(stream_wait_ms=0) as seen:
+        app = instrumented(streaming(seen.provider.get_tracer("test")), seen.provider)
+        assert [run(ask(app)).headers("feedback-handle") != [] for _ in range(2)] == [False, True]
+
+
 def test_a_progress_message_first_gives_a_handle_from_the_second_answer_on(seen, tracer):
     """Trap: the first chunk comes before any model was called; it is not held back any longer."""
     app = instrumented(streaming(tracer, before=0.05, progress=b"data: searching\n\n"), seen.provider)
@@ -393,9 +400,12 @@ def test_an_error_that_nobody_asks_for_is_not_logged(seen):
     async def serve():
         with pytest.raises(asyncio.CancelledError):
             await instrumented(app, seen.provider)(scope(), None, gone)
+
+    async def serve_and_forget():
+        await serve()
         gc.collect()  # a task tells that nobody looked at its error when it is collected, and run() listens
 
-    run(serve())
+    run(serve_and_forget())
 
 
 def test_plain_responses_of_a_framework_are_not_delayed(seen, tracer):
