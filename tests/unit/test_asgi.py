@@ -25,11 +25,9 @@ from otel_feedback.instrumentation import FeedbackMiddleware, asgi
 from otel_feedback.testing import telemetry
 
 
-@pytest.fixture
-def seen():
+@pytest.fixture(autouse=True)
+def _no_routes():
     asgi._answering_routes.clear()
-    with telemetry() as seen:
-        yield seen
 
 
 @pytest.fixture
