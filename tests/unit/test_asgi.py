@@ -608,12 +608,12 @@ def test_many_requests_leave_nothing_behind(seen, tracer):
     async def many():
         for n in range(1200):
             await ask(app, path=f"/{n}")
-            if n % 500 == 0:
+            if n in {0, 500}:
                 await ask(app, path="/busy")
 
     run(many())
     live, _, finished = _ledger.ledger.sizes()
-    assert (live, finished) == (0, 1203)
+    assert (live, finished) == (0, 1202)
     assert len(asgi._answering_routes) == asgi._MAX_ROUTES
     assert list(asgi._answering_routes)[:2] == ["GET /201", "GET /202"], "the longest unused are forgotten"
     assert "GET /busy" in asgi._answering_routes

@@ -82,10 +82,12 @@ def _note_of(kwargs: Mapping[str, Any]) -> _facts.CallNote | None:
     if not isinstance(system, str):
         system = _system_of(kwargs.get("messages")) or _system_of(kwargs.get("input"))
     own = _prompts.fingerprint(system) if system else None
+    model = kwargs.get("model")
+    model = model if isinstance(model, str) and model else None
     if isinstance(stored, Mapping) and isinstance(stored.get("id"), str):
         version = stored.get("version")
-        return _facts.CallNote(stored["id"], version if isinstance(version, str) else None, own)
-    return _facts.CallNote(fingerprint=own) if own else None
+        return _facts.CallNote(stored["id"], version if isinstance(version, str) else None, own, model)
+    return _facts.CallNote(fingerprint=own, model=model) if own or model else None
 
 
 def _system_of(messages: Any) -> str | None:

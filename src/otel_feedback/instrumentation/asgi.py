@@ -116,7 +116,6 @@ class _Response:
     def _time_is_up(self) -> None:
         if self._held is not None and self._gate is not None:
             self._late = asyncio.ensure_future(self._start(self._gate))
-            self._late.add_done_callback(_look_at)
 
     async def _start(self, gate: asyncio.Lock) -> None:
         async with gate:
@@ -148,13 +147,7 @@ class _Response:
         if self._timer is not None:
             self._timer.cancel()
         if self._late is not None:
-            self._late.cancel()
+            self._late.cancel()  # or, where it has failed, let asyncio not complain that nobody looked at its error
         if self._route is not None and self._sheet.is_interaction:
             _answering_routes.pop(self._route, None)
             _ledger.bounded_put(_answering_routes, self._route, None, _MAX_ROUTES)
-
-
-def _look_at(task: "asyncio.Task[None]") -> None:
-    """Take note of a task's error, which asyncio would log if the application never sends anything again."""
-    if not task.cancelled():
-        task.exception()
