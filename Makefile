@@ -1,11 +1,12 @@
 # `make demo` and `make test` set up what they need; `make help` lists the rest.
 
 BIN := .venv/bin
-COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 --all-extras --group dev \
+COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+FAMILIES := openllmetry openinference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system parts stack demo test check unit whole bench lock dashboards clean
+.PHONY: help setup system parts stack demo test check unit families whole bench lock dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +26,7 @@ stack: parts ## run Collector, Jaeger and Prometheus until Ctrl-C, and print whe
 demo: parts ## run the example and its users against the real parts, and show what came of it (KEEP=1 runs on)
 	@$(BIN)/python -m examples.demo $(ARGS)
 
-test: check unit whole ## check, unit tests on every Python, and every test on one with branch coverage
+test: check unit families whole ## check, unit tests on every Python, and every test on one with branch coverage
 
 check: setup ## lint, formatting, types, layers, and that lock file and dashboards are in step
 	$(BIN)/ruff check .
@@ -37,14 +38,19 @@ check: setup ## lint, formatting, types, layers, and that lock file and dashboar
 unit: setup ## unit tests on Python 3.10 to 3.13; one that is not there is skipped loudly, in CI it fails
 	$(BIN)/nox --session unit
 
+families: setup ## the other two instrumentation families, each in an environment of its own
+	$(BIN)/nox --session families
+
 whole: setup system parts ## every test on one Python, with branch coverage
 	$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
 bench: setup ## what taking part costs, as ratios to the bare OpenTelemetry SDK
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: setup ## bring requirements/dev.lock in step with pyproject.toml (UPGRADE=1 takes the newest versions)
-	$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/dev.lock
+lock: setup ## bring requirements/*.lock in step with pyproject.toml (UPGRADE=1 takes the newest versions)
+	$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --all-extras --group dev --output-file requirements/dev.lock
+	$(foreach family,$(FAMILIES),$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --group $(family) \
+		--output-file requirements/$(family).lock &&) true
 
 dashboards: setup ## generate the dashboards and alert rules
 	@$(BIN)/python -m dashboards.generate

@@ -1,4 +1,4 @@
-"""Unit tests on every Python that the package supports: ``make unit``."""
+"""Unit tests on every Python that the package supports, and the other instrumentation families: ``make unit``."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-LOCK = Path("requirements/dev.lock")
+LOCKS = Path("requirements")
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|venv"
@@ -37,16 +37,25 @@ _offer_pyenvs()
 @nox.session(python=nox.project.python_versions(PYPROJECT))
 def unit(session: nox.Session) -> None:
     """Run the unit tests with the locked versions."""
-    _install_locked(session)
+    _install_locked(session, LOCKS / "dev.lock")
     session.run("pytest", "tests/unit", *session.posargs)
 
 
-def _install_locked(session: nox.Session) -> None:
+@nox.session
+@nox.parametrize("family", ["openllmetry", "openinference"])
+def families(session: nox.Session, family: str) -> None:
+    """Run the tests of one instrumentation family that can't share an environment with the official one."""
+    _install_locked(session, LOCKS / f"{family}.lock")
+    for first in ("family", "ours"):
+        session.run("pytest", "tests/families", *session.posargs, env={"FAMILY": family, "FIRST": first})
+
+
+def _install_locked(session: nox.Session, lock: Path) -> None:
     """Install lock file and package, unless this environment has them already."""
     stamp = Path(session.virtualenv.location, "in-step")
-    want = hashlib.sha256(LOCK.read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest()
+    want = hashlib.sha256(lock.read_bytes() + Path("pyproject.toml").read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == want:
         return
-    session.install("-r", str(LOCK))
+    session.install("-r", str(lock))
     session.install("--no-deps", "--editable", ".")
     stamp.write_text(want)

@@ -85,6 +85,7 @@ FACT_ATTRIBUTES: Final[Mapping[str, str]] = {
     # OpenInference
     "llm.model_name": semconv.FEEDBACK_MODEL,
     "llm.provider": semconv.FEEDBACK_PROVIDER,
+    "llm.system": semconv.FEEDBACK_PROVIDER,
     "session.id": semconv.GEN_AI_CONVERSATION_ID,
     "llm.prompt_template.version": semconv.FEEDBACK_PROMPT_VERSION,
     # OpenLLMetry

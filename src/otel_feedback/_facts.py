@@ -37,17 +37,19 @@ class PromptStamp:
 
 
 class CallNote(NamedTuple):
-    """What a client's arguments say of the prompt when a call starts.
+    """What a client's arguments say of prompt and model when a call starts.
 
     Attributes:
         name: Name of a prompt stored at the provider, or None.
         version: Its version, or None.
         fingerprint: Of the system instruction, or None.
+        model: The model that is asked for, or None: some instrumentations tell it only later.
     """
 
     name: str | None = None
     version: str | None = None
     fingerprint: str | None = None
+    model: str | None = None
 
 
 @dataclasses.dataclass(slots=True, eq=False)

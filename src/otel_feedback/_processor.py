@@ -142,8 +142,11 @@ def _asked_for(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Gather the facts of an inference that starts: a model that it names now is the one that is asked for."""
     told = _dialects.facts_of(attributes)
     model = told.pop(semconv.FEEDBACK_MODEL, None)
-    if model is not None:
-        told.setdefault(REQUEST_MODEL, model)
+    if REQUEST_MODEL not in told:
+        note = _ledger.current_call()
+        model = model or (note.model if note is not None else None)
+        if model is not None:
+            told[REQUEST_MODEL] = model
     return told
 
 
@@ -243,7 +246,7 @@ def _complete_prompt(call: Call, told: Mapping[str, str], attributes: Mapping[st
 
 @_guard.guarded()
 def tell_current_call(note: CallNote) -> None:
-    """Tell the inference that is being called what its client's arguments say of the prompt.
+    """Tell the inference that is being called what its client's arguments say.
 
     An instrumentation whose wrapper is outside of ours has started its span before we see the arguments; in which
     order instrumentors load is up to the file system.
@@ -251,14 +254,16 @@ def tell_current_call(note: CallNote) -> None:
     span = trace.get_current_span()
     node = ledger.node(_ledger.key_of(span.get_span_context()))
     call = node.call if node is not None else None  # of no call, where our wrapper is the outer one
-    if node is None or call is None or call.prompt.version != semconv.UNKNOWN:
+    if node is None or call is None:
         return
-    stamp = PromptStamp(
-        note.name or call.prompt.name, note.version or semconv.UNKNOWN, note.fingerprint, call.prompt.variables
-    )
-    call.prompt = _versioned(stamp, {})
-    named = {semconv.GEN_AI_PROMPT_NAME: call.prompt.name, semconv.GEN_AI_PROMPT_VERSION: call.prompt.version}
-    _limits.set_within_limits(span, named)
+    if note.model is not None and REQUEST_MODEL not in call.facts:
+        call.facts[REQUEST_MODEL] = note.model
+        call.model = ledger.model(note.model)
+    if call.prompt.version == semconv.UNKNOWN:
+        name, version = note.name or call.prompt.name, note.version or semconv.UNKNOWN
+        call.prompt = _versioned(PromptStamp(name, version, note.fingerprint, call.prompt.variables), {})
+        named = {semconv.GEN_AI_PROMPT_NAME: call.prompt.name, semconv.GEN_AI_PROMPT_VERSION: call.prompt.version}
+        _limits.set_within_limits(span, named)
     if call is node.sheet.answer:
         node.sheet.write()
 

@@ -38,7 +38,6 @@ OPENLLMETRY_END = {
 OPENINFERENCE_END = {
     "openinference.span.kind": "LLM",
     "llm.system": "openai",
-    "llm.provider": "openai",
     "llm.model_name": "gpt-4o-mini-2024-07-18",
     "llm.input_messages.0.message.role": "system",
     "llm.input_messages.0.message.content": "Be brief.",

@@ -18,7 +18,7 @@ from tests.unit.spans_of_a_host import (
     remote,
 )
 
-from otel_feedback import PromptTemplate, _ledger, interaction, semconv
+from otel_feedback import PromptTemplate, _ledger, _processor, interaction, semconv
 from otel_feedback._facts import CallNote
 from otel_feedback.testing import telemetry
 
@@ -580,6 +580,39 @@ class TestPrompt:
         found = facts(server)
         published = chat["attributes"]["gen_ai.prompt.name"], chat["attributes"]["gen_ai.prompt.version"]
         return (found["prompt.name"], found["prompt.version"], found.get("prompt.fingerprint")), published
+
+    def test_told_by_our_hook_when_the_span_has_started(self, host):
+        """Where the instrumentation's wrapper is outside of ours, the call's arguments come to a running span."""
+        with host.request() as server, host.span("chat", {"openinference.span.kind": "LLM"}) as span:
+            assert semconv.FEEDBACK_MODEL not in server.attributes
+            _processor.tell_current_call(CallNote("stored", None, BRIEF, "m"))
+            assert server.attributes[semconv.FEEDBACK_MODEL] == "m"
+            for attributes, prefix in ((server.attributes, "feedback"), (span.attributes, "gen_ai")):
+                assert attributes[f"{prefix}.prompt.name"] == "stored"
+                assert attributes[f"{prefix}.prompt.version"] == BRIEF
+
+    def test_our_hook_knows_no_better_than_span_or_template(self, host):
+        """What is told or declared stays; a call below a span that is no inference is nobody's yet."""
+        with host.request() as server:
+            _processor.tell_current_call(CallNote(model="too early"))
+            PromptTemplate("declared", "{x}", "1").format(x=1)
+            with host.span("chat", CHAT):
+                _processor.tell_current_call(CallNote("other", "2", BRIEF, "other"))
+            assert facts({"attributes": server.attributes}) == {
+                "prompt.name": "declared",
+                "prompt.version": "1",
+                "prompt.fingerprint": PromptTemplate("declared", "{x}").fingerprint,
+                "provider": "openai",
+                "model": "m",
+            }
+
+    def test_the_model_that_the_arguments_ask_for(self, host):
+        """An instrumentation that tells the model only later: the client's arguments have it at the start."""
+        with host.request() as server:
+            token = _ledger.note_call(CallNote(model="m"))
+            with host.span("chat", {"openinference.span.kind": "LLM"}):
+                assert server.attributes[semconv.FEEDBACK_MODEL] == "m"
+            _ledger.forget_call(token)
 
     def test_nothing_is_known(self, seen):
         """The route, and a version that says so."""
