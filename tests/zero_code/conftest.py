@@ -227,6 +227,8 @@ def environment(provider: str, sink: str) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_ENDPOINT": sink,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
+        # The default of 100 ms is tested in virtual time; a busy machine may take longer to get a model call going.
+        "OTEL_FEEDBACK_STREAM_WAIT_MS": "600",
     }
 
 

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from starlette.middleware.base import BaseHTTPMiddleware
 
 ORIGIN = "http://page.example"
+SLOW = 0.8
 SYSTEM = "Answer in one sentence."
 QUESTION = "A generator is a function that yields. A list holds items.\n\nQuestion: what is a generator?"
 MESSAGES = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
@@ -96,7 +97,7 @@ async def sse():
 @app.get("/slow-retrieval")
 async def slow_retrieval():
     async def pieces():
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(SLOW)
         async for word in words():
             yield word
 
@@ -105,7 +106,7 @@ async def slow_retrieval():
 
 @app.get("/slow-first")
 async def slow_first():
-    return StreamingResponse(words(0.25), media_type="text/plain")
+    return StreamingResponse(words(SLOW), media_type="text/plain")
 
 
 @app.get("/no-model-stream")
