@@ -65,7 +65,7 @@ def test_every_streamed_answer_returns_a_handle_with_what_was_known(service, pat
 
 @pytest.mark.parametrize("path", ["/sse", "/slow-retrieval"])
 def test_a_model_that_is_called_late_has_its_handle_from_the_second_answer_on(service, path):
-    """Trap: a progress message first, or retrieval longer than the wait: once the route has answered, it is expected to."""
+    """Trap: progress first, or retrieval longer than the wait: once a route has answered, it is expected to."""
     assert service.handle(path) is None
     handle = service.handle(path)
     assert handle.facts[semconv.FEEDBACK_PROMPT_NAME] == path
