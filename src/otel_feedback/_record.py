@@ -178,6 +178,13 @@ def default_recorder() -> Recorder:
     return recorder
 
 
+def send_what_waits() -> None:
+    """Export what the shared recorder has taken and not sent yet; for as long as the exporter tries."""
+    for recorder in list(_made.values()):
+        if isinstance(recorder.delivery, SpanDelivery):
+            recorder.delivery.flush()
+
+
 @contextlib.contextmanager
 def recorder_in_use(recorder: Recorder) -> Iterator[Recorder]:
     """Let ``record()`` and every capture endpoint without a recorder of its own use this one: for tests."""

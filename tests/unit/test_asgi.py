@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route
 from tests.unit.asgi_client import Wire, ask, body, instrumented, model_call, read, run, scope, start
 
-from otel_feedback import _guard, interaction, semconv
+from otel_feedback import _guard, _record, interaction, semconv
 from otel_feedback._handle import Handle
 from otel_feedback.instrumentation import FeedbackMiddleware, asgi
 from otel_feedback.testing import telemetry
@@ -373,18 +373,34 @@ def test_a_server_span_inside_of_another_has_the_header(seen, tracer):
 
 
 def test_other_scopes_pass(seen):
-    """Lifespan and websocket are none of its business; trap: a websocket's server span has no method."""
-    for kind in ("lifespan", "websocket"):
-        got = []
+    """A websocket is none of its business; trap: its server span has no method."""
+    got = []
 
-        async def app(scope, receive, send, got=got):
-            got.append((scope["type"], receive, send))
+    async def app(scope, receive, send):
+        got.append((scope["type"], receive, send))
 
-        wire = Wire()
-        request = {**scope(), "type": kind}
-        run(FeedbackMiddleware(app)(request, run, wire.send))
-        assert got == [(kind, run, wire.send)]
-        assert "otel_feedback" not in request
+    wire = Wire()
+    request = {**scope(), "type": "websocket"}
+    run(FeedbackMiddleware(app)(request, run, wire.send))
+    assert got == [("websocket", run, wire.send)]
+    assert "otel_feedback" not in request
+
+
+@pytest.mark.parametrize("last", ["lifespan.shutdown.complete", "lifespan.shutdown.failed"])
+def test_feedback_is_sent_before_a_server_hears_that_the_application_has_ended(monkeypatch, last):
+    """Servers end by the signal that they got, so exit handlers never run: what waits leaves before the last word."""
+    heard = []
+    monkeypatch.setattr(_record, "send_what_waits", lambda: heard.append("feedback is sent"))
+
+    async def app(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        await send({"type": last})
+
+    async def server(message):
+        heard.append(message["type"])
+
+    run(FeedbackMiddleware(app)({"type": "lifespan"}, run, server))
+    assert heard == ["lifespan.startup.complete", "feedback is sent", last]
 
 
 def test_a_model_called_over_a_websocket_is_an_interaction_of_its_own(seen, tracer):

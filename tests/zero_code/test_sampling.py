@@ -33,6 +33,17 @@ def test_a_dropped_request_has_a_handle_and_its_vote_is_a_carrier(dropping, sink
     assert sink.trace(handle.trace_id) == []
 
 
+def test_a_vote_just_before_the_end_of_a_server_is_sent(start, sink):
+    """SIGTERM in the half second in which feedback waits for its batch: it leaves with the server's last request."""
+    service = start(*uvicorn("voting_app:app"))
+    response = service.get("/ask")
+    assert service.client.post("/vote", params={"handle": response.headers["feedback-handle"]}).is_success
+    service.process.stop()
+    target = f"{service.handle_of(response).span_id:016x}"
+    sent = [span for span in list(sink.spans) if span.attributes.get(semconv.FEEDBACK_TARGET_SPAN_ID) == target]
+    assert len(sent) == 1
+
+
 def test_the_parents_decision_is_kept(dropping, sink):
     """A sampled parent's request is exported, an unsampled parent's isn't; both have handles in its trace."""
     kept = dropping.handle("/ask", traceparent=f"{PARENT}-01")

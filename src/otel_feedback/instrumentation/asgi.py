@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 
-from otel_feedback import _facts, _guard, _ledger, _runtime
+from otel_feedback import _facts, _guard, _ledger, _record, _runtime
 from otel_feedback.instrumentation import _attach, _headers
 
 Scope = MutableMapping[str, Any]
@@ -25,6 +25,9 @@ _SERVING: Final = "otel_feedback"
 """Key in the scope: the sheet that an outer one of these middlewares serves already."""
 
 _MAX_ROUTES: Final = 1000
+_LAST_WORDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
+_LAST_SECONDS: Final = 3.0
+"""How long the end of a server may wait for the export of feedback."""
 
 _answering_routes: OrderedDict[str, None] = OrderedDict()
 """Routes whose request was itself an answer before, oldest first."""
@@ -44,7 +47,10 @@ class FeedbackMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or see a server's start and end through."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, _sending_feedback_first(send))
+            return
         sheet = _attach.request_sheet() if scope["type"] == "http" else None
         if sheet is None or scope.get(_SERVING) is sheet:
             await self.app(scope, receive, send)
@@ -64,6 +70,21 @@ class FeedbackMiddleware:
         finally:
             response.finish()
             otel_context.detach(token)
+
+
+def _sending_feedback_first(send: Send) -> Send:
+    """Return a ``send`` that exports feedback before the server hears that the application has ended.
+
+    Servers such as uvicorn then end by the very signal that they got, and exit handlers never run.
+    """
+
+    async def after_feedback(message: Message) -> None:
+        if message["type"] in _LAST_WORDS:
+            with _guard.guard("FeedbackMiddleware"), contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.to_thread(_record.send_what_waits), _LAST_SECONDS)
+        await send(message)
+
+    return after_feedback
 
 
 class _Response:
