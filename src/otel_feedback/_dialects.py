@@ -159,6 +159,17 @@ def facts_of(attributes: Attributes) -> dict[str, str]:
 
     Where several attributes tell one fact, the first of them in the table wins.
     """
+    facts: dict[str, str] = {}
+    for name, value in attributes.items():
+        fact = FACT_ATTRIBUTES.get(name)
+        if fact is not None and value and isinstance(value, str):
+            if fact in facts:
+                return _ranked_facts_of(attributes)
+            facts[fact] = value
+    return facts
+
+
+def _ranked_facts_of(attributes: Attributes) -> dict[str, str]:
     facts = {}
     for name, fact in _LAST_RANK_FIRST:
         value = attributes.get(name)
@@ -206,43 +217,50 @@ def _normal_document(document: Any) -> dict[str, Any] | None:
     if isinstance(document, (tuple, list)):
         if len(document) != 2:  # noqa: PLR2004 - a pair
             return None
-        document = {"id": document[0], "score": document[1]}
-    elif not isinstance(document, Mapping):
-        document = {"id": document}
+        return _entry({"id": document[0], "score": document[1]})
+    return _entry(document if isinstance(document, (dict, Mapping)) else {"id": document})
+
+
+def _entry(document: Mapping[str, Any]) -> dict[str, Any] | None:
     identifier = document.get("id")
     if identifier is None:
         identifier = document.get("document.id")
-    entry: dict[str, Any] = {}
-    try:
-        entry["id"] = _identifier(identifier)
-        score = _score(document.get("score"))
-    except (ValueError, OverflowError):  # whole numbers without end have neither decimal digits nor a float
-        score = None
-    if not entry.get("id"):
+    if not isinstance(identifier, str):
+        identifier = _identifier(identifier)
+    if not identifier:
         return None
+    entry: dict[str, Any] = {"id": identifier}
+    score = _score(document.get("score"))
     if score is not None:
         entry["score"] = score
     for key in _TEXT_KEYS:
-        text = document.get(key)
-        if isinstance(text, str):
-            entry["content"] = text
+        if key in document:
+            if isinstance(document[key], str):
+                entry["content"] = document[key]
             break
     return entry
 
 
 def _identifier(value: Any) -> str | None:
-    """Write an id as text: a string, a whole number of Python or an array library, or a UUID."""
-    if isinstance(value, bool) or not (isinstance(value, (str, uuid.UUID)) or hasattr(value, "__index__")):
+    """Write an id as text: a whole number of Python or an array library, or a UUID."""
+    if isinstance(value, bool) or not (hasattr(value, "__index__") or isinstance(value, uuid.UUID)):
         return None
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # a number of thousands of digits
+        return None
 
 
 def _score(value: Any) -> float | None:
     """Read a number of Python or an array library; NaN and infinities have no JSON and are none."""
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None
+    if type(value) is not float:
+        if isinstance(value, bool) or not hasattr(value, "__float__"):
+            return None
+        try:
+            value = float(value)
+        except OverflowError:
+            return None
+    return value if math.isfinite(value) else None
 
 
 def _openinference_documents(attributes: Attributes) -> list[dict[str, Any]]:

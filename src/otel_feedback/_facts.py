@@ -114,6 +114,8 @@ class FactSheet:
     def __init__(self, kind: Kind, context: trace.SpanContext, span: trace.Span | None) -> None:
         self.kind = kind
         self.context = context
+        self.key: tuple[int, int] = context[:2]
+        """Trace and span id of its span."""
         self.span = span
         self.began = kind is Kind.OWN
         """Whether an answer has begun here: for a request, whether a model was called for it."""
@@ -142,11 +144,12 @@ class FactSheet:
         longest = _limits.MAX_JSON if _runtime.settings().capture_content else -1
         merged = {document["id"]: document for document in self._documents}
         for document in documents:
+            if document["id"] in merged:
+                continue
             if len(merged) >= MAX_DOCUMENTS:
                 break
-            if document["id"] not in merged:
-                fits = len(document.get("content", "")) <= longest
-                merged[document["id"]] = document if fits else _without_text(document)
+            fits = "content" not in document or len(document["content"]) <= longest
+            merged[document["id"]] = document if fits else _without_text(document)
         self._documents = list(merged.values())
         self._documents_json = None
 
@@ -173,15 +176,15 @@ class FactSheet:
 
     def facts(self) -> dict[str, str]:
         """Return what is known by now, under the names of ``semconv``; documents and flags excepted."""
-        prompt = self.stamp().facts
-        facts = dict(prompt)
+        facts = dict(self.stamp().facts)
         if self.answer is not None:
-            facts.update(self.answer.facts)
-            facts.update(prompt)
-            model = self.answer.model or facts.get(REQUEST_MODEL)
-            facts.pop(REQUEST_MODEL, None)
+            told = self.answer.facts
+            model = told.get(semconv.FEEDBACK_MODEL) or self.answer.model or told.get(REQUEST_MODEL)
             if model is not None:
-                facts.setdefault(semconv.FEEDBACK_MODEL, model)
+                facts[semconv.FEEDBACK_MODEL] = model
+            for fact in (semconv.FEEDBACK_PROVIDER, semconv.FEEDBACK_RESPONSE_ID):
+                if fact in told:
+                    facts[fact] = told[fact]
         facts.update(self.general)
         facts.update(self.by_caller)
         facts.update(self.service)
@@ -218,7 +221,7 @@ class FactSheet:
 
 
 def _without_text(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != "content"} if "content" in document else document
+    return {key: value for key, value in document.items() if key != "content"}
 
 
 _service: tuple[Any, Mapping[str, str]] = (None, {})

@@ -205,6 +205,10 @@ def _tell(told: dict[str, str], fact: str, value: Any) -> None:
     """Note a fact of whatever type as text that every exporter can send."""
     if value is None:
         return
+    if isinstance(value, str) and value.isascii():  # as nearly always
+        if value:
+            told[fact] = value
+        return
     with _guard.guard("interaction"):
         text = _limits.clean_text(value if isinstance(value, str) else str(value))
         if text:

@@ -114,7 +114,7 @@ class Ledger:
     def end(self, key: Key) -> Node | None:
         """Take a span off the live ones when it ends and return what it was, if it was known."""
         node = self._live.pop(key, None)
-        if node is not None and node.sheet.open and node.sheet.context.span_id != key[1]:
+        if node is not None and node.sheet.open and node.sheet.key != key:
             bounded_put(self._ended, key, node, _runtime.settings().finished_interactions)
             if node.sheet.ended is None:
                 node.sheet.ended = [key]
@@ -129,19 +129,17 @@ class Ledger:
             sheet: The sheet.
             facts: Its facts, where the caller has them at hand.
         """
-        key = key_of(sheet.context)
-        self._live.pop(key, None)
+        self._live.pop(sheet.key, None)
         if sheet.is_interaction and sheet.context.is_valid:
-            bounded_put(self._finished, key, facts or sheet.facts(), _runtime.settings().finished_interactions)
+            bounded_put(self._finished, sheet.key, facts or sheet.facts(), _runtime.settings().finished_interactions)
         sheet.close()
         for ended in sheet.ended or ():
             self._ended.pop(ended, None)
 
     def renew(self, sheet: FactSheet) -> None:
         """Keep what was learned of an interaction after its span ended."""
-        key = key_of(sheet.context)
-        if key in self._finished:
-            self._finished[key] = sheet.facts()
+        if sheet.key in self._finished:
+            self._finished[sheet.key] = sheet.facts()
 
     def facts(self, key: Key) -> dict[str, str] | None:
         """Return what is known of an interaction that runs or has ended in this process, or None."""
@@ -149,7 +147,7 @@ class Ledger:
         if finished is not None:
             return finished
         node = self._live.get(key)
-        if node is None or node.sheet.context.span_id != key[1]:
+        if node is None or node.sheet.key != key:
             return None
         return node.sheet.facts()
 
@@ -185,7 +183,7 @@ _rendered: contextvars.ContextVar[_Rendered | None] = contextvars.ContextVar("ot
 
 def key_of(context: trace.SpanContext) -> Key:
     """Return the key of a span in the tables."""
-    return context.trace_id, context.span_id
+    return context[:2]  # it is a tuple, and its properties cost a call each
 
 
 def with_sheet(sheet: FactSheet, context: otel_context.Context | None = None) -> otel_context.Context:

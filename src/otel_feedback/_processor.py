@@ -84,15 +84,16 @@ def _start(span: Span, context: trace.SpanContext, parent_context: Context | Non
     elif role is Role.AGENT and sheet.span is span:
         # An agent elsewhere answers without an inference that we see.
         call = _begin(sheet, _asked_for(attributes), attributes)
-    ledger.put((context.trace_id, context.span_id), Node(sheet, role, call))
+    ledger.put(context[:2], Node(sheet, role, call))
 
 
 def _end(span: ReadableSpan, context: trace.SpanContext) -> None:
-    node = ledger.end((context.trace_id, context.span_id))
+    key = context[:2]
+    node = ledger.end(key)
     if node is None:
         return
     sheet = node.sheet
-    closes = sheet.context.span_id == context.span_id
+    closes = sheet.key == key
     attributes = _limits.raw_attributes(span)
     if not _dialects.tells_nothing(attributes):
         _learn(node, attributes, gathers=sheet.open and not closes)
@@ -105,7 +106,7 @@ def _end(span: ReadableSpan, context: trace.SpanContext) -> None:
 def _enclosing(span: Span, parent_context: Context | None) -> FactSheet | None:
     parent = span.parent
     if parent is not None and not parent.is_remote:
-        node = ledger.node(_ledger.key_of(parent))
+        node = ledger.node(parent[:2])
         if node is not None:
             return node.sheet
     return _ledger.sheet_in(parent_context)

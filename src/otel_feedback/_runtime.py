@@ -23,16 +23,16 @@ class _Parts:
     """What was made so far; ``configure`` replaces the whole, so that nothing of older settings stays."""
 
     def __init__(self, settings: Settings | None = None, codec: HandleCodec | None = None) -> None:
-        self._settings = settings
+        self.chosen = settings
         self._codec = codec
         self._codec_tried = codec is not None
         self._pseudonym_key: tuple[str, bytes] | None = None
         self._pseudonym_key_tried = False
 
     def settings(self) -> Settings:
-        if self._settings is None:
-            self._settings = _settings_from_env()
-        return self._settings
+        if self.chosen is None:
+            self.chosen = _settings_from_env()
+        return self.chosen
 
     def codec(self) -> HandleCodec | None:
         if not self._codec_tried:
@@ -55,7 +55,7 @@ def settings() -> Settings:
 
     An environment that cannot be used is warned about once, and otel-feedback stays off.
     """
-    return _parts.settings()
+    return _parts.chosen or _parts.settings()
 
 
 def configure(settings: Settings) -> None:

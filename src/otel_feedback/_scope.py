@@ -61,7 +61,7 @@ class Scope:
             if self._question is not None and _runtime.settings().capture_content:
                 _limits.set_json(span, semconv.GEN_AI_INPUT_MESSAGES, _message("user", self._question))
             if sheet.context.is_valid:
-                _ledger.ledger.put(_ledger.key_of(sheet.context), _ledger.Node(sheet, _dialects.Role.WORKFLOW))
+                _ledger.ledger.put(sheet.key, _ledger.Node(sheet, _dialects.Role.WORKFLOW))
             else:
                 _guard.warn_once(
                     "no-provider",

@@ -65,7 +65,7 @@ class TestLimits:
             (128, 125, ["feedback.interaction", "feedback.prompt.name"]),
             (128, 127, []),
             (5, 2, ["feedback.interaction", "feedback.prompt.name"]),
-            (5, 0, ["feedback.interaction", "feedback.prompt.name", "feedback.prompt.version", "feedback.provider"]),
+            (5, 0, ["feedback.interaction", "feedback.prompt.name", "feedback.prompt.version", "feedback.model"]),
             (1, 0, []),
         ],
     )
