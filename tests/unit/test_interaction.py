@@ -3,6 +3,10 @@
 import asyncio
 import contextvars
 import logging
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +22,7 @@ from opentelemetry.trace import SpanKind
 from tests.unit.spans_of_a_host import lenient
 
 from otel_feedback import PromptTemplate, _ledger, _runtime, interaction, semconv
-from otel_feedback.testing import Telemetry, telemetry
+from otel_feedback.testing import TEST_KEYS, Telemetry, telemetry
 
 PSEUDONYM_KEYS = "p1:cHNldWRvbnltLWtleS1mb3ItdGVzdHMtb25seS0zMmI"
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "m"}
@@ -550,8 +554,63 @@ class TestWithoutTelemetry:
             sheet = _ledger.ledger.node((context.trace_id, context.span_id)).sheet
             assert sheet.span is span
 
-    @pytest.mark.parametrize("inside", [False, True])
-    def test_switched_off(self, inside):
+    def test_a_provider_that_is_not_the_sdks(self, seen):
+        """Another implementation of the API gets the facts by its public methods, and its spans have handles."""
+
+        class Span(trace.NonRecordingSpan):
+            ended, attributes = False, None
+
+            def is_recording(self):
+                return not self.ended
+
+            def set_attributes(self, attributes):
+                self.attributes |= attributes
+
+            def end(self, end_time=None):
+                self.ended = True
+
+        class Provider(trace.TracerProvider, trace.Tracer):
+            def get_tracer(self, *_, **__):
+                return self
+
+            def start_span(self, name, *_, attributes=None, **__):
+                self.span = Span(trace.SpanContext(10, 11, is_remote=False, trace_flags=trace.TraceFlags(1)))
+                self.span.attributes = dict(attributes)
+                return self.span
+
+            def start_as_current_span(self, *_, **__):
+                raise NotImplementedError
+
+        provider = Provider()
+        with interaction("answer", tracer_provider=provider) as answer:
+            answer.documents(["d1"])
+            chat(seen)
+        assert provider.span.ended
+        assert provider.span.attributes["feedback.model"] == "m-1"
+        assert provider.span.attributes["feedback.documents"] == '[{"id":"d1"}]'
+        assert seen.read_handle(answer.handle)["context"] == "a:b"
+
+    def test_a_global_provider_that_comes_late(self):
+        """Before the service sets its provider there is nothing to record; from then on there is."""
+        code = """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from otel_feedback import interaction
+        with interaction("answer") as early:
+            assert early.handle is None
+        trace.set_tracer_provider(TracerProvider())
+        with interaction("answer") as answer:
+            assert trace.get_current_span().is_recording()
+            assert answer.handle
+        """
+        environment = {**os.environ, "OTEL_FEEDBACK_HANDLE_KEYS": TEST_KEYS}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert done.stderr.count("there is no OpenTelemetry SDK") == 1
+
+    def test_switched_off(self):
         """With the SDK disabled nothing is opened, and everything can be called."""
         with telemetry(disabled=True) as seen:
             with interaction("answer", user="ada", input="why?", tracer_provider=seen.provider) as answer:
