@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import json
 import logging
 import os
 import subprocess
@@ -22,6 +23,7 @@ from opentelemetry.trace import SpanKind
 from tests.unit.spans_of_a_host import lenient
 
 from otel_feedback import PromptTemplate, _ledger, _runtime, interaction, semconv
+from otel_feedback._dialects import MAX_DOCUMENTS
 from otel_feedback.testing import TEST_KEYS, Telemetry, telemetry
 
 PSEUDONYM_KEYS = "p1:cHNldWRvbnltLWtleS1mb3ItdGVzdHMtb25seS0zMmI"
@@ -170,6 +172,15 @@ def test_documents_come_in_any_form_and_in_steps(seen):
     ]
 
 
+def test_documents_have_an_end(seen):
+    """Said bit by bit, too, so many are kept of one answer, the first ones."""
+    with interaction("answer", tracer_provider=seen.provider) as answer:
+        for number in range(200):
+            answer.documents([f"{number}", "again"])
+    text = seen.spans()[0]["attributes"][semconv.FEEDBACK_DOCUMENTS]
+    assert [each["id"] for each in json.loads(text)] == ["0", "again", *map(str, range(1, MAX_DOCUMENTS - 1))]
+
+
 def test_values_of_any_type_become_text(seen):
     """A service has numbers and UUIDs for ids: an attribute and a handle hold text that UTF-8 can hold."""
     with interaction("answer", query_type=3, conversation_id=uuid.UUID(int=1), tracer_provider=seen.provider) as answer:
@@ -233,9 +244,16 @@ class TestHandle:
             assert _runtime.codec().read(answer.handle).facts["feedback.model"] == "m-2026-08-01"
             span.end()
 
+    def test_one_that_cannot_be_made(self, monkeypatch):
+        """A codec that fails is ours to bear: the service gets no handle and goes on."""
+        with telemetry() as seen, lenient(), interaction("answer", tracer_provider=seen.provider) as answer:
+            monkeypatch.setattr(_runtime.codec(), "issue", None)
+            assert answer.handle is None
+
     def test_before_it_is_opened_there_is_none(self, seen):
-        """Nor is there anything to say to it."""
+        """Nor is there anything to say to it, or to close."""
         answer = interaction("answer", tracer_provider=seen.provider)
+        answer.__exit__(None, None, None)
         answer.documents(["a"])
         answer.output("text", model="m")
         assert answer.handle is None
@@ -288,12 +306,15 @@ class TestPlace:
             answer.documents(["first"])
             with answer:
                 answer.documents(["inner"])
+                with interaction("other", tracer_provider=seen.provider):
+                    answer.documents(["inner again"])
             answer.documents(["first again"])
         with answer:
             answer.documents(["second"])
         assert attributes_of(seen, semconv.FEEDBACK_DOCUMENTS) == [
             {semconv.FEEDBACK_DOCUMENTS: '[{"id":"first"},{"id":"first again"}]'},
-            {semconv.FEEDBACK_DOCUMENTS: '[{"id":"inner"}]'},
+            {semconv.FEEDBACK_DOCUMENTS: '[{"id":"inner"},{"id":"inner again"}]'},
+            {},
             {semconv.FEEDBACK_DOCUMENTS: '[{"id":"second"}]'},
         ]
 

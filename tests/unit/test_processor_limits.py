@@ -4,6 +4,7 @@ import gc
 import json
 import threading
 import weakref
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -295,6 +296,24 @@ class TestMemory:
             assert _ledger.ledger.sizes() == (0, 0, 0)
             assert len(sheet.ended) <= _ledger.MAX_ENDED
             assert not server.is_recording()
+
+    def test_a_request_with_very_many_spans(self, seen, host):
+        """What it can't forget at its end, the table forgets as its oldest."""
+        with host.request():
+            for _ in range(_ledger.MAX_ENDED + 5):
+                host.tracer.start_span("work").end()
+        assert _ledger.ledger.sizes() == (0, 5, 0)
+
+    def test_a_table_that_others_empty(self):
+        """While a thread makes room in a full table, others may have done so: nothing is missing and nothing fails."""
+
+        class Emptied(OrderedDict):
+            def __len__(self):
+                return super().__len__() + 1  # as it was before the others came
+
+        table = Emptied()
+        _ledger.bounded_put(table, (1, 1), "last", 1)
+        assert dict(table) == {}
 
     def test_no_span_outlives_its_end(self, seen, host):
         """Nothing of ours keeps a span of the host, nor a sheet: no ended child, no rendered template."""
