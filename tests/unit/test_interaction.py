@@ -184,7 +184,7 @@ def test_documents_have_an_end(seen):
 def test_values_of_any_type_become_text(seen):
     """A service has numbers and UUIDs for ids: an attribute and a handle hold text that UTF-8 can hold."""
     with interaction("answer", query_type=3, conversation_id=uuid.UUID(int=1), tracer_provider=seen.provider) as answer:
-        answer.output(7, model="half \ud83d", provider="")
+        answer.output(7, model="half \ud83d", provider="", response_id=type("Empty", (), {"__str__": lambda _: ""})())
     assert attributes_of(seen, semconv.FEEDBACK_QUERY_TYPE, semconv.GEN_AI_CONVERSATION_ID, "feedback.model") == [
         {
             semconv.FEEDBACK_QUERY_TYPE: "3",

@@ -606,6 +606,16 @@ class TestPrompt:
                 "model": "m",
             }
 
+    def test_our_hook_tells_the_call_that_is_current(self, host):
+        """Of parallel calls only the last one started is the answer's: what is told of the other stays its own."""
+        with host.request() as server, host.span("first", {"openinference.span.kind": "LLM"}) as first:
+            with host.span("second", {"openinference.span.kind": "LLM"}):
+                _processor.tell_current_call(CallNote("second", "2"))
+            with trace.use_span(first):
+                _processor.tell_current_call(CallNote("first", "1"))
+            assert first.attributes["gen_ai.prompt.name"] == "first"
+            assert server.attributes["feedback.prompt.name"] == "second"
+
     def test_the_model_that_the_arguments_ask_for(self, host):
         """An instrumentation that tells the model only later: the client's arguments have it at the start."""
         with host.request() as server:

@@ -11,7 +11,7 @@ import pytest
 from inline_snapshot import snapshot
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import (
@@ -309,7 +309,7 @@ class TestMemory:
 
         class Emptied(OrderedDict):
             def __len__(self):
-                return super().__len__() + 1  # as it was before the others came
+                return super().__len__() + 2  # as it was before the others came
 
         table = Emptied()
         _ledger.bounded_put(table, (1, 1), "last", 1)
@@ -429,6 +429,12 @@ class TestTrouble:
         assert _ledger.ledger.sizes()[:2] == (0, 0)
         ours.shutdown()
         assert ours.force_flush()
+
+    def test_a_span_without_a_context(self):
+        """Some make spans by hand, for their exporters: they are nobody's."""
+        with telemetry():
+            FeedbackSpanProcessor().on_end(ReadableSpan("by hand"))
+            assert _ledger.ledger.sizes() == (0, 0, 0)
 
     def test_two_of_them_in_one_provider(self, seen, host):
         """A processor that was added twice finds what one finds."""

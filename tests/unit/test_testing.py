@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from inline_snapshot import snapshot
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_feedback import (
@@ -140,6 +141,7 @@ def test_everything_is_the_same_each_time():
             with interaction("answer", tracer_provider=seen.provider) as answer:
                 handle = answer.handle
             record(handle, "stars", 4, comment="good")
+            record(handle, "stars", 2)
             return handle, seen.spans()
 
     assert once() == once()
@@ -254,6 +256,12 @@ def test_plain_spans(seen):
             },
         ]
     )
+
+
+def test_a_span_without_a_context_cannot_be_plain():
+    """No exporter gives one; whoever makes one by hand is told its name."""
+    with pytest.raises(ValueError, match="by hand"):
+        testing.plain(ReadableSpan("by hand"))
 
 
 def test_ids_and_clock_count():
