@@ -5,12 +5,15 @@ import contextvars
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from inline_snapshot import snapshot
@@ -40,6 +43,21 @@ def chat(seen, answered_by="m-1", **attributes):
 def attributes_of(seen, *names):
     """Some attributes of each span, in the order of their starts."""
     return [{name: span["attributes"][name] for name in names if name in span["attributes"]} for span in seen.spans()]
+
+
+def test_the_page_s_example_runs():
+    """What docs/interaction.md shows is so: two interactions with all that was said, and a vote on the second."""
+    page = Path(__file__).parent.parent.parent / "docs" / "interaction.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    with telemetry() as seen:
+        with mock.patch.object(trace, "get_tracer_provider", return_value=seen.provider):
+            exec(compile(example, str(page), "exec"), {})  # noqa: S102 - our own page
+        first, second, vote = seen.spans()
+    assert vote["links"] == [second["context"]]
+    for span in (first, second):
+        assert span["attributes"]["feedback.prompt.name"] == "brief"
+        assert span["attributes"]["feedback.model"] == "model-1-2026-08-01"
+        assert json.loads(span["attributes"]["feedback.documents"])[1] == {"id": "reference/12", "score": 0.41}
 
 
 def test_an_interaction_is_one_span(seen):
