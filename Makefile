@@ -28,12 +28,12 @@ demo: parts ## run the example and its users against the real parts, and show wh
 
 test: check unit families whole ## check, unit tests on every Python, and every test on one with branch coverage
 
-check: setup ## lint, formatting, types, layers, and that lock file and dashboards are in step
+check: setup ## lint, formatting, types, layers, and unit tests with branch coverage (warnings are errors)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest --quiet tests/unit/test_lock.py tests/unit/test_dashboards.py
+	$(BIN)/pytest --quiet --cov --cov-report=term --cov-fail-under=98 tests/unit
 
 unit: setup ## unit tests on Python 3.10 to 3.13; one that is not there is skipped loudly, in CI it fails
 	$(BIN)/nox --session unit
