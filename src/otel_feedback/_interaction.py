@@ -5,20 +5,19 @@ interaction's context at each step, and nothing leaks into its consumer between 
 """
 
 import contextlib
+import contextvars
 import functools
 import inspect
+import itertools
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, final
+from typing import Any, Final, TypeVar, cast, final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from otel_feedback import _dialects, _guard, _ledger, _limits, _runtime, semconv
 from otel_feedback._scope import Scope
-
-if TYPE_CHECKING:
-    import contextvars
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,7 +44,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         TypeError: It was used as a decorator without a name.
     """
 
-    __slots__ = ("_last", "_new_scope", "_open")
+    __slots__ = ("_first", "_new_scope", "_open", "_reused", "_times")
 
     def __init__(
         self,
@@ -68,8 +67,10 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         if user is not None:
             _tell(told, semconv.USER_HASH, _pseudonym(user))
         self._new_scope = functools.partial(Scope, name, told, input, attributes, tracer_provider)
-        self._open: list[_Entered] = []
-        self._last: Scope | None = None
+        self._first: _Use | None = None
+        self._open: list[_Use] = []
+        self._times = itertools.count()
+        self._reused = False
 
     # --- What a service says inside of it --------------------------------------------------------------------------
 
@@ -83,7 +84,8 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         with _guard.guard("interaction.current"):
             sheet = _ledger.current_interaction()
             if sheet is not None:
-                found._last = Scope("", {}, None, None, None, sheet=sheet)
+                found._first = _Use(found._open, Scope("", {}, None, None, None, sheet=sheet), None)
+                found._first.open = False  # it is not this one's to close
         return found
 
     @property
@@ -137,20 +139,30 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
     def __enter__(self) -> "interaction":
         scope = self._new_scope()
         context = scope.open()
-        self._open.append(_Entered(scope, otel_context.attach(context) if context is not None else None))
+        use = _Use(self._open, scope, otel_context.attach(context) if context is not None else None)
+        _uses.set((*(other for other in _uses.get() if other.open), use))
+        self._open.append(use)
+        if next(self._times):  # one atomic step: of two threads only one is the first
+            self._reused = True
+        else:
+            self._first = use
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        entered = self._entered()
-        if entered is None:
+        use = self._use()
+        if use is None or not use.open:
+            # A generator that a thread pool steps through is in another context at each step.
+            use = next(iter(self._open), None)
+        if use is None:
             return
-        self._open.remove(entered)
-        self._last = entered.scope
-        if entered.token is not None:
-            _leave(entered.token)
-        entered.scope.close(error)
+        use.open = False
+        with contextlib.suppress(ValueError):  # another thread has it
+            self._open.remove(use)
+        if use.token is not None:
+            _leave(use.token)
+        use.scope.close(error)
 
     async def __aenter__(self) -> "interaction":
         return self.__enter__()
@@ -160,18 +172,26 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _entered(self) -> "_Entered | None":
-        """Return what this code is inside of: tasks may share one object, and one may be inside of itself."""
-        if len(self._open) > 1:
-            here = _ledger.current_interaction()
-            for entered in reversed(self._open):
-                if entered.scope.sheet is here:
-                    return entered
-        return self._open[-1] if self._open else None
+    def _use(self) -> "_Use | None":
+        """Return the use of this object that this code is inside of, or else the one that it has left.
+
+        One object may serve several answers, at once too. Then only the task or thread that entered it knows which is
+        meant: a guess would give one user's handle to another.
+        """
+        if not self._reused:
+            return self._first
+        mine = [use for use in _uses.get() if use.of is self._open]
+        return next((use for use in reversed(mine) if use.open), mine[-1] if mine else None)
 
     def _scope(self) -> Scope | None:
-        entered = self._entered()
-        return entered.scope if entered is not None else self._last
+        use = self._use()
+        if use is None and self._reused:
+            _guard.warn_once(
+                "shared-interaction",
+                "otel-feedback: one interaction object serves several answers, and which is meant can't be told here, "
+                "so this one has no handle. Make one for each: with interaction(...) as answer.",
+            )
+        return use.scope if use is not None else None
 
     # --- Decorate --------------------------------------------------------------------------------------------------
 
@@ -186,12 +206,24 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         return cast("F", _around_function(function, self._new_scope))
 
 
-class _Entered(NamedTuple):
-    scope: Scope
-    token: "contextvars.Token[otel_context.Context] | None"
+class _Use:
+    """One time that an interaction object was entered: open until it is left."""
+
+    __slots__ = ("of", "open", "scope", "token")
+
+    def __init__(self, of: "list[_Use]", scope: Scope, token: contextvars.Token[otel_context.Context] | None) -> None:
+        self.of = of
+        """The open uses of the object, which tell it from others without keeping it alive."""
+        self.open = True
+        self.scope = scope
+        self.token = token
 
 
-def _leave(token: "contextvars.Token[otel_context.Context]") -> None:
+_uses: Final[contextvars.ContextVar[tuple[_Use, ...]]] = contextvars.ContextVar("otel_feedback_uses", default=())
+"""The uses that this task or thread is inside of, outermost first, and those that it left since it entered one."""
+
+
+def _leave(token: contextvars.Token[otel_context.Context]) -> None:
     """Leave a context, silently where this is not the thread or task that entered it: nothing is to be left there.
 
     A generator that a thread pool steps through comes back in another one at each step; OpenTelemetry's own function

@@ -354,6 +354,41 @@ class TestPlace:
             {semconv.FEEDBACK_DOCUMENTS: f'[{{"id":"{number}"}}]', "feedback.model": str(number)} for number in range(9)
         ]
 
+    async def test_a_shared_object_gives_each_task_its_own_handle_after_the_block_too(self, seen):
+        """Whoever asks for the handle outside of the block never gets that of another user."""
+        shared = interaction("answer", tracer_provider=seen.provider)
+
+        async def ask(number):
+            async with shared as answer:
+                inside = seen.read_handle(answer.handle)["context"]
+                await asyncio.sleep(0.001 * number)
+            await asyncio.sleep(0.002)
+            return inside, seen.read_handle(shared.handle)["context"]
+
+        handles = await asyncio.gather(*map(ask, range(3)))
+        assert [after for _, after in handles] == [inside for inside, _ in handles]
+
+    def test_a_shared_object_gives_no_handle_where_it_cant_tell_whose(self, seen, caplog):
+        """A generator whose steps run in contexts of their own can't be told from another's: a warning says so."""
+        shared = interaction("answer", tracer_provider=seen.provider)
+
+        def stream():
+            with shared as answer:
+                yield answer.handle
+                yield answer.handle
+
+        def step(generator):
+            return contextvars.copy_context().run(next, generator, "end")
+
+        one, other = stream(), stream()
+        assert step(one) is not None
+        assert step(other) is not None
+        assert step(one) is None
+        assert step(other) is None
+        assert step(one) == step(other) == "end"
+        assert [record.message for record in caplog.records if "one interaction object" in record.message] != []
+        assert [span["name"] for span in seen.spans()] == ["invoke_workflow answer"] * 2
+
     async def test_concurrent_tasks_never_mix(self, seen):
         """Facts, documents and templates of tasks that take turns stay with their own interaction."""
 
