@@ -31,7 +31,7 @@ class Scope:
         *,
         sheet: _facts.FactSheet | None = None,
     ) -> None:
-        self._name = name if isinstance(name, str) else str(name)
+        self._name = name if isinstance(name, str) and name.isascii() else _text_of(name)
         self._told = told
         self._question = question
         self._attributes = attributes
@@ -102,6 +102,11 @@ class Scope:
                 _limits.set_within_limits(span, attributes)
             _ledger.ledger.close(sheet, facts)
             span.end()
+
+
+@_guard.guarded(default=semconv.UNKNOWN)
+def _text_of(name: object) -> str:
+    return _limits.clean_text(str(name))
 
 
 def _own_context(span: trace.Span) -> trace.SpanContext:

@@ -199,6 +199,21 @@ def test_documents_have_an_end(seen):
     assert [each["id"] for each in json.loads(text)] == ["0", "again", *map(str, range(1, MAX_DOCUMENTS - 1))]
 
 
+def test_a_name_that_is_no_text_is_no_trouble():
+    """It is never raised in the service, and no exporter is given what UTF-8 cannot hold."""
+
+    class Wordless:
+        def __str__(self):
+            raise RuntimeError
+
+    with telemetry() as seen, lenient():
+        for name in (Wordless(), 7, "cut \ud83d"):
+            with interaction(name, tracer_provider=seen.provider):
+                pass
+        names = [span["name"] for span in seen.spans()]
+    assert names == ["invoke_workflow unknown", "invoke_workflow 7", "invoke_workflow cut \ufffd"]
+
+
 def test_values_of_any_type_become_text(seen):
     """A service has numbers and UUIDs for ids: an attribute and a handle hold text that UTF-8 can hold."""
     with interaction("answer", query_type=3, conversation_id=uuid.UUID(int=1), tracer_provider=seen.provider) as answer:
