@@ -26,7 +26,7 @@ from otel_feedback._export import MAX_BATCH, MAX_PENDING, WatchedExporter, expor
 from otel_feedback._feedback import Feedback
 from otel_feedback._guard import logger, warn_once
 from otel_feedback._handle import Handle
-from otel_feedback._limits import clean_text
+from otel_feedback._limits import MAX_FACT, clean_text
 from otel_feedback._settings import Settings
 from otel_feedback._version import VERSION
 from otel_feedback._votes import Transition
@@ -118,7 +118,7 @@ def build_carrier(
     comment = feedback.comment if settings.capture_text else None
     attributes = {
         **_UNKNOWN,
-        **{name: clean_text(facts[name]) for name in CARRIER_FACTS if facts.get(name)},
+        **{name: clean_text(facts[name]) for name in CARRIER_FACTS if 0 < len(facts.get(name, "")) <= MAX_FACT},
         semconv.FEEDBACK_TARGET_TRACE_ID: trace.format_trace_id(handle.trace_id),
         semconv.FEEDBACK_TARGET_SPAN_ID: trace.format_span_id(handle.span_id),
         semconv.FEEDBACK_TARGET_SAMPLED: handle.sampled,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otel_feedback import semconv
+from otel_feedback._limits import MAX_FACT
 
 Attributes = Mapping[str, Any]
 
@@ -155,14 +156,14 @@ def tells_nothing(attributes: Attributes) -> bool:
 
 
 def facts_of(attributes: Attributes) -> dict[str, str]:
-    """Gather the facts that a span's attributes tell; empty and non-string values tell nothing.
+    """Gather the facts that a span's attributes tell; empty, overlong and non-string values tell nothing.
 
     Where several attributes tell one fact, the first of them in the table wins.
     """
     facts: dict[str, str] = {}
     for name, value in attributes.items():
         fact = FACT_ATTRIBUTES.get(name)
-        if fact is not None and value and isinstance(value, str):
+        if fact is not None and value and isinstance(value, str) and len(value) <= MAX_FACT:
             if fact in facts:
                 return _ranked_facts_of(attributes)
             facts[fact] = value
@@ -173,7 +174,7 @@ def _ranked_facts_of(attributes: Attributes) -> dict[str, str]:
     facts = {}
     for name, fact in _LAST_RANK_FIRST:
         value = attributes.get(name)
-        if value and isinstance(value, str):
+        if value and isinstance(value, str) and len(value) <= MAX_FACT:
             facts[fact] = value
     return facts
 

@@ -3,12 +3,23 @@
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
 
-from otel_feedback import _limits, _runtime, semconv
+from otel_feedback import _guard, _limits, _runtime, semconv
 from otel_feedback._dialects import MAX_DOCUMENTS, REQUEST_MODEL
+
+MAX_PATHS: Final = 100
+"""Paths of requests without a route that name prompts: anybody can call others, and each would be a metric's label."""
+
+_paths: Final[dict[str, None]] = {}
+
+
+class Path(str):
+    """What stands for a route where the framework tells none: the path of the request, perhaps."""
+
+    __slots__ = ()
 
 
 class PromptStamp:
@@ -163,10 +174,15 @@ class FactSheet:
         self.tell(other.general)
         self._documents, other._documents = other._documents, ()  # noqa: SLF001 - of its own class
 
-    def name_of_prompt(self) -> str:
-        """Return what stands for the template's name where none is declared: the route, or what ran."""
+    def place(self) -> str:
+        """Return where the answer is made: the route, or what ran."""
         route = self.route() if callable(self.route) else self.route
         return route or semconv.UNKNOWN
+
+    def name_of_prompt(self) -> str:
+        """Return what stands for the template's name where none is declared: the route, or what ran."""
+        place = self.place()
+        return _name_of_path(place) if isinstance(place, Path) else place
 
     def stamp(self) -> PromptStamp:
         """Return the answer's template: its last inference's, else the one rendered last, else where it was made."""
@@ -218,6 +234,23 @@ class FactSheet:
         self.span = self.request = None
         self._documents = ()
         self._documents_json, self._written = None, {}
+
+
+def _name_of_path(path: str) -> str:
+    if path in _paths or (len(_paths) < MAX_PATHS and len(path) <= _limits.MAX_FACT):
+        _paths[path] = None
+        return str(path)
+    _guard.warn_once(
+        "many-paths",
+        "otel-feedback: requests have many paths and no route, so the prompts of further ones are called 'varies'. "
+        "Declare a PromptTemplate(name, text) to tell them apart.",
+    )
+    return semconv.VARIES
+
+
+def forget_paths() -> None:
+    """Let new paths name prompts: for tests."""
+    _paths.clear()
 
 
 def _without_text(document: dict[str, Any]) -> dict[str, Any]:

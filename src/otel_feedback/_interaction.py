@@ -9,6 +9,7 @@ import contextvars
 import functools
 import inspect
 import itertools
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast, final
@@ -38,7 +39,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         attributes: More attributes for the span.
         tracer_provider: Where the span goes; the global provider where absent.
 
-    Values of other types than text are recorded as their text.
+    Values of other types than text are recorded as their text; one of more than 1,024 characters is left out.
 
     Raises:
         TypeError: It was used as a decorator without a name.
@@ -140,7 +141,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         scope = self._new_scope()
         context = scope.open()
         use = _Use(self._open, scope, otel_context.attach(context) if context is not None else None)
-        _uses.set((*(other for other in _uses.get() if other.open), use))
+        _uses.set((*(other for other in _uses.get() if _is_open(other)), weakref.ref(use)))
         self._open.append(use)
         if next(self._times):  # one atomic step: of two threads only one is the first
             self._reused = True
@@ -158,6 +159,8 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         if use is None:
             return
         use.open = False
+        if self._reused:
+            _left.set(use)
         with contextlib.suppress(ValueError):  # another thread has it
             self._open.remove(use)
         if use.token is not None:
@@ -180,7 +183,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         """
         if not self._reused:
             return self._first
-        mine = [use for use in _uses.get() if use.of is self._open]
+        mine = [use for each in _uses.get() if (use := each()) is not None and use.of is self._open]
         return next((use for use in reversed(mine) if use.open), mine[-1] if mine else None)
 
     def _scope(self) -> Scope | None:
@@ -209,7 +212,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
 class _Use:
     """One time that an interaction object was entered: open until it is left."""
 
-    __slots__ = ("of", "open", "scope", "token")
+    __slots__ = ("__weakref__", "of", "open", "scope", "token")
 
     def __init__(self, of: "list[_Use]", scope: Scope, token: contextvars.Token[otel_context.Context] | None) -> None:
         self.of = of
@@ -219,8 +222,18 @@ class _Use:
         self.token = token
 
 
-_uses: Final[contextvars.ContextVar[tuple[_Use, ...]]] = contextvars.ContextVar("otel_feedback_uses", default=())
+_uses: Final[contextvars.ContextVar[tuple["weakref.ref[_Use]", ...]]] = contextvars.ContextVar(
+    "otel_feedback_uses", default=()
+)
 """The uses that this task or thread is inside of, outermost first, and those that it left since it entered one."""
+
+_left: Final[contextvars.ContextVar[_Use | None]] = contextvars.ContextVar("otel_feedback_left", default=None)
+"""What keeps the last use of an object that has several; an object keeps its first one itself."""
+
+
+def _is_open(reference: "weakref.ref[_Use]") -> bool:
+    use = reference()
+    return use is not None and use.open
 
 
 def _leave(token: contextvars.Token[otel_context.Context]) -> None:
@@ -238,12 +251,12 @@ def _tell(told: dict[str, str], fact: str, value: Any) -> None:
     if value is None:
         return
     if isinstance(value, str) and value.isascii():  # as nearly always
-        if value:
+        if 0 < len(value) <= _limits.MAX_FACT:
             told[fact] = value
         return
     with _guard.guard("interaction"):
         text = _limits.clean_text(value if isinstance(value, str) else str(value))
-        if text:
+        if 0 < len(text) <= _limits.MAX_FACT:
             told[fact] = text
 
 

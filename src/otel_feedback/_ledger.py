@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from otel_feedback import _guard, _runtime, semconv
+from otel_feedback import _facts, _guard, _runtime, semconv
 from otel_feedback._dialects import Role
 from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
 
@@ -158,6 +158,7 @@ class Ledger:
         self._finished.clear()
         self._versions.clear()
         self._models.clear()
+        _facts.forget_paths()
 
     def sizes(self) -> tuple[int, int, int]:
         """Return how many live, ended and finished entries there are."""

@@ -9,6 +9,10 @@ from opentelemetry.trace import Span
 MAX_ATTRIBUTES: Final = 32
 """Attributes that one span of the host gets from us at the most."""
 
+MAX_FACT: Final = 1024
+"""Characters of a fact; a longer one is left out. Who asks may choose some, such as a conversation's id: they are kept
+for thousands of answers, and go with the votes of others in one batch, which a receiver takes or refuses as a whole."""
+
 MAX_JSON: Final = 8192
 """Characters of a JSON array of ours, where the host sets no smaller limit."""
 

@@ -131,12 +131,12 @@ def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mappin
 
 
 def _route_of(span: Span) -> str:
-    """Return a request's route; from its span's name, ``{method} {route}``, where no attribute tells it in time."""
+    """Return a request's route; where no attribute tells it in time, what its span is named by (``{method} {route}``)."""
     route = _limits.raw_attributes(span).get(_HTTP_ROUTE)
     if isinstance(route, str) and route:
         return route
     _, _, path = span.name.partition(" ")
-    return path if path.startswith("/") else span.name
+    return _facts.Path(path if path.startswith("/") else span.name)
 
 
 def _asked_for(attributes: Mapping[str, Any]) -> dict[str, str]:

@@ -248,7 +248,8 @@ UNKNOWN: Final = "unknown"
 """Value of a fact on a carrier that was not known when its handle left."""
 
 VARIES: Final = "varies"
-"""Version of a prompt that nobody declared and whose text differs from call to call."""
+"""Version of a prompt that nobody declared and whose text differs from call to call;
+name of one for which there is only a path, after the first 100 paths."""
 
 # --- Content ------------------------------------------------------------------------------------------------------
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from otel_feedback import _ledger, instrumentation, semconv
+from otel_feedback import _facts, _ledger, instrumentation, semconv
 from otel_feedback._settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "zero-code.md").read_text()
 SOURCES = ROOT / "src" / "otel_feedback"
-MODULES = ["_guard.py", "_keys.py", "_ledger.py", "_runtime.py", "_scope.py", "instrumentation/_headers.py"]
+MODULES = ["_facts.py", "_guard.py", "_keys.py", "_ledger.py", "_runtime.py", "_scope.py", "instrumentation/_headers.py"]
 
 
 def warnings(path):
@@ -62,6 +62,7 @@ def test_its_names_are_there():
 
 
 def test_its_limits_are_those_of_the_code():
-    """The two numbers that it names."""
+    """The numbers that it names."""
+    assert f"after {_facts.MAX_PATHS} paths" in PAGE
     assert f"at most {Settings().stream_wait_ms:g} ms" in PAGE
     assert f"after {_ledger.MAX_VERSIONS} of one route" in PAGE

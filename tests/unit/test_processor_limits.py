@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import SpanKind
 from tests.unit.spans_of_a_host import CHAT, RETRIEVAL, TOOL, Host, facts, interactions, lenient, remote
 
-from otel_feedback import PromptTemplate, _ledger, _limits, _processor, _runtime, interaction, semconv
+from otel_feedback import PromptTemplate, _facts, _ledger, _limits, _processor, _runtime, interaction, semconv
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
 from otel_feedback.testing import telemetry
 
@@ -471,3 +471,48 @@ class TestTrouble:
                 pass
             names = [span["attributes"].get("feedback.service.name") for span in (*other.spans(), *seen.spans())]
         assert names == ["other", None, "test"]
+
+
+METHOD = {"http.request.method": "GET"}
+
+
+class TestLabels:
+    """What anybody who sends requests can choose, and nothing may grow with."""
+
+    def test_paths_without_a_route_have_an_end(self, host, seen, caplog):
+        """Where no framework tells the route, anybody can call new paths: only the first ones name prompts."""
+        for number in range(_facts.MAX_PATHS + 2):
+            with host.span(f"GET /{number}", METHOD, kind=SpanKind.SERVER):
+                host.chat()
+        with host.span("GET /0", METHOD, kind=SpanKind.SERVER):
+            host.chat()
+        names = [facts(span)["prompt.name"] for span in seen.spans() if span["kind"] == "SERVER"]
+        assert names == [*(f"/{number}" for number in range(_facts.MAX_PATHS)), "varies", "varies", "/0"]
+        assert [record.message for record in caplog.records if "no route" in record.message] != []
+
+    def test_paths_that_call_no_model_take_no_name_away(self, host, seen):
+        """Files and health checks have any number of paths."""
+        for number in range(_facts.MAX_PATHS + 1):
+            with host.span(f"GET /static/{number}", METHOD, kind=SpanKind.SERVER):
+                pass
+        with host.span("GET /ask", METHOD, kind=SpanKind.SERVER):
+            host.chat()
+        assert facts(seen.spans()[-2])["prompt.name"] == "/ask"
+
+    def test_a_route_is_never_taken_for_a_path(self, host, seen):
+        """A framework's routes are as many as the service has."""
+        for number in range(_facts.MAX_PATHS + 1):
+            with host.span("GET", METHOD | {"http.route": f"/{number}"}, kind=SpanKind.SERVER):
+                host.chat()
+        assert facts(seen.spans()[-2])["prompt.name"] == f"/{_facts.MAX_PATHS}"
+
+    @pytest.mark.parametrize(("length", "kept"), [(_limits.MAX_FACT, True), (_limits.MAX_FACT + 1, False)])
+    def test_overlong_facts_are_left_out(self, seen, host, length, kept):
+        """A caller's megabyte as a conversation's id is neither copied, nor kept for thousands of answers."""
+        with host.request():
+            host.chat(**{"session.id": "s" * length})
+        with interaction("answer", conversation_id="c" * length, tracer_provider=seen.provider):
+            pass
+        first, _, second = seen.spans()
+        assert ("gen_ai.conversation.id" in first["attributes"]) is kept
+        assert ("gen_ai.conversation.id" in second["attributes"]) is kept

@@ -12,6 +12,7 @@ import wrapt
 
 from otel_feedback import _facts, _guard, _ledger, _processor, _prompts
 from otel_feedback._dialects import text_of
+from otel_feedback._limits import MAX_FACT
 
 _SYSTEM_ROLES: Final = ("system", "developer")
 
@@ -83,7 +84,7 @@ def _note_of(kwargs: Mapping[str, Any]) -> _facts.CallNote | None:
         system = _system_of(kwargs.get("messages")) or _system_of(kwargs.get("input"))
     own = _prompts.fingerprint(system) if system else None
     model = kwargs.get("model")
-    model = model if isinstance(model, str) and model else None
+    model = model if isinstance(model, str) and 0 < len(model) <= MAX_FACT else None
     if isinstance(stored, Mapping) and isinstance(stored.get("id"), str):
         version = stored.get("version")
         return _facts.CallNote(stored["id"], version if isinstance(version, str) else None, own, model)

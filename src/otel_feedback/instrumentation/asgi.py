@@ -156,7 +156,7 @@ class _Response:
     def _handle(self, status: int) -> str | None:
         if not _headers.may_carry(status):
             return None
-        self._route = f"{self._method} {self._sheet.name_of_prompt()}"
+        self._route = f"{self._method} {self._sheet.place()}"
         target = self._sheet.target()
         if target is None and not self._sheet.own and not self._complete and self._route in _answering_routes:
             target = self._sheet  # this route's answers begin after their header has left
