@@ -131,7 +131,7 @@ def _open(span: Span, context: trace.SpanContext, role: Role, attributes: Mappin
 
 
 def _route_of(span: Span) -> str:
-    """Return a request's route; where no attribute tells it in time, what its span is named by (``{method} {route}``)."""
+    """Return a request's route; where no attribute tells it in time, what its span is called (``{method} {route}``)."""
     route = _limits.raw_attributes(span).get(_HTTP_ROUTE)
     if isinstance(route, str) and route:
         return route

@@ -292,6 +292,12 @@ async def test_feedback_is_only_ever_posted(http, method):
     assert response.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/v1/feedback/", "/v1/feedback/x", "/v1/Feedback", "/healthz/"])
+async def test_nothing_is_redirected(http, path):
+    """A redirect would name the host that the caller names, and leave HTTPS behind a proxy that ends it."""
+    problem(await http.post(path, json={"handle": "x"}, headers={"host": "evil.example"}), 404)
+
+
 async def test_an_unknown_path_says_where_feedback_goes(http):
     """404 in the same form, without the path."""
     response = await http.post(f"/{SECRET}")

@@ -1,6 +1,9 @@
 """The capture endpoint as an application: which pages may send, where it can be mounted, when it refuses to start."""
 
+import asyncio
+
 import pytest
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.unit.capture_http import client, problem, send
@@ -10,7 +13,7 @@ from tests.unit.test_record import Outbox
 from otel_feedback import _guard, _runtime, semconv
 from otel_feedback._record import record, recorder_in_use
 from otel_feedback._settings import Settings
-from otel_feedback.capture import capture_app
+from otel_feedback.capture import body, capture_app
 from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.testing import TEST_KEYS
 
@@ -122,3 +125,30 @@ def test_without_a_usable_key_it_refuses_to_start():
     _runtime.configure(Settings(handle_keys="k1:HS256:c2hvcnQ"))
     with pytest.raises(ConfigurationError, match="OTEL_FEEDBACK_HANDLE_KEYS"):
         capture_app()
+
+
+async def test_a_body_that_never_ends_holds_no_connection(parts, monkeypatch):
+    """After its time the sender is told so, and the connection is closed; nothing is recorded."""
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.01)
+    messages = iter([{"type": "http.request", "body": b'{"handle": "', "more_body": True}])
+    answers = []
+
+    async def receive():
+        return next(messages, None) or await asyncio.Event().wait()
+
+    async def keep(message):
+        answers.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/feedback", "root_path": "", "headers": headers}
+    await capture_app(recorder=parts.recorder)(scope, receive, keep)
+    assert answers[0]["status"] == 408
+    assert (b"connection", b"close") in answers[0]["headers"]
+    assert parts.delivery.carriers == []
+
+
+def test_the_first_wrong_reason_ends_the_check():
+    """Tens of thousands of wrong ones make one error, not as many."""
+    with pytest.raises(ValidationError) as caught:
+        body.FeedbackBody(handle="x", signal="thumbs", reasons=[1] * 1_000)
+    assert caught.value.error_count() == 1

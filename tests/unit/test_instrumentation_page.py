@@ -13,7 +13,15 @@ from otel_feedback._settings import Settings
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "zero-code.md").read_text()
 SOURCES = ROOT / "src" / "otel_feedback"
-MODULES = ["_facts.py", "_guard.py", "_keys.py", "_ledger.py", "_runtime.py", "_scope.py", "instrumentation/_headers.py"]
+MODULES = [
+    "_facts.py",
+    "_guard.py",
+    "_keys.py",
+    "_ledger.py",
+    "_runtime.py",
+    "_scope.py",
+    "instrumentation/_headers.py",
+]
 
 
 def warnings(path):

@@ -66,7 +66,7 @@ def capture_app(
                 max_age=PREFLIGHT_AGE,
             )
         )
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/feedback", functools.partial(_take, recorder), methods=["POST"], name="feedback"),
             Route("/healthz", _healthy, methods=["GET"]),
@@ -75,6 +75,9 @@ def capture_app(
         exception_handlers={HTTPException: on_http_exception},
         lifespan=lifespan,
     )
+    # A redirect would repeat the caller's Host, and lead feedback away from HTTPS behind a proxy that ends it.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _healthy(request: Request) -> JSONResponse:  # noqa: ARG001 - Starlette's signature

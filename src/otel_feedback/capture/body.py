@@ -5,9 +5,10 @@ What the parts mean is checked by the recorder, the same for every way in.
 
 import json
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from anyio import fail_after
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from otel_feedback._signals import Correction
@@ -15,6 +16,9 @@ from otel_feedback.capture.problems import Problem
 
 MAX_BODY: Final = 65_536
 """Bytes of a request's body."""
+
+BODY_SECONDS: Final = 30.0
+"""Time that a body may take to arrive: whoever sends a byte now and then holds no connection for longer."""
 
 _SHAPES: Final = {
     "signal": "The signal must be a text.",
@@ -44,7 +48,8 @@ class FeedbackBody(BaseModel):
     signal: str
     value: Any = None
     id: str | None = None
-    reasons: list[str] = []
+    reasons: Annotated[list[str], FailFast()] = []
+    """At the first wrong one it ends: a body may hold 30,000."""
     comment: str | None = None
     correction: CorrectionBody | None = None
 
@@ -81,10 +86,14 @@ async def _bytes(request: Request) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise too_large
+        with fail_after(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise too_large
+    except TimeoutError:
+        detail = f"The body must arrive within {BODY_SECONDS:g} seconds."
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail, headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise Problem(HTTPStatus.BAD_REQUEST, "The body is not complete.") from None
     return bytes(body)
