@@ -165,6 +165,7 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
             self._open.remove(use)
         if use.token is not None:
             _leave(use.token)
+            use.token = None  # it holds the context around, and that the span around
         use.scope.close(error)
 
     async def __aenter__(self) -> "interaction":

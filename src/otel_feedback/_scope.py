@@ -102,6 +102,7 @@ class Scope:
                 _limits.set_within_limits(span, attributes)
             _ledger.ledger.close(sheet, facts)
             span.end()
+        self.span = None  # who keeps the interaction for its handle shall not keep the span
 
 
 @_guard.guarded(default=semconv.UNKNOWN)

@@ -332,6 +332,19 @@ class TestMemory:
         gc.collect()
         assert [each() for each in gone] == [None] * 4
 
+    def test_an_interaction_object_that_is_kept(self, seen, host):
+        """One that serves for ever keeps the last answer's small sheet for its handle: no span, of its own or around."""
+        shared = interaction("answer", tracer_provider=seen.provider)
+        gone = []
+        for _ in range(2):
+            with host.request() as server, shared:
+                gone += [weakref.ref(server), weakref.ref(trace.get_current_span())]
+        del server
+        assert shared.handle
+        seen.exporter.clear()
+        gc.collect()
+        assert [each() for each in gone] == [None] * 4
+
     def test_a_task_that_outlives_its_request_keeps_no_span(self, host):
         """A context with our sheet, copied into a background task, keeps the small sheet and not the span."""
         with host.request() as server:
