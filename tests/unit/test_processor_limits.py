@@ -333,7 +333,7 @@ class TestMemory:
         assert [each() for each in gone] == [None] * 4
 
     def test_an_interaction_object_that_is_kept(self, seen, host):
-        """One that serves for ever keeps the last answer's small sheet for its handle: no span, of its own or around."""
+        """One that serves for ever keeps an answer's small sheet for its handle: no span, of its own or around."""
         shared = interaction("answer", tracer_provider=seen.provider)
         gone = []
         for _ in range(2):
