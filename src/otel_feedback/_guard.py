@@ -31,7 +31,7 @@ def warn_once(code: str, message: str, *args: object) -> None:
     # One atomic operation decides between threads: a lock could be held for ever in a forked child.
     mine = object()
     if _warned.setdefault(code, mine) is mine:
-        logger.warning(message, *args)
+        _log(logging.WARNING, message, *args)
 
 
 def failed(where: str, error: BaseException) -> None:
@@ -46,7 +46,14 @@ def failed(where: str, error: BaseException) -> None:
         type(error).__name__,
     )
     if logger.isEnabledFor(logging.DEBUG):  # where it happened, without any exception's words
-        logger.debug("otel-feedback: %s failed at:\n%s", where, "".join(traceback.format_tb(error.__traceback__)))
+        place = "".join(traceback.format_tb(error.__traceback__))
+        _log(logging.DEBUG, "otel-feedback: %s failed at:\n%s", where, place)
+
+
+def _log(level: int, message: str, *args: object) -> None:
+    # A filter or handler of the host's may raise; where telemetry is at work, that is no reason for its work to fail.
+    with contextlib.suppress(Exception):
+        logger.log(level, message, *args)
 
 
 def guarded(default: Any = None) -> Callable[[Callable[P, R]], Callable[P, R]]:

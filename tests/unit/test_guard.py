@@ -112,3 +112,25 @@ def test_threads_that_warn_at_once_warn_once(told):
     for thread in threads:
         thread.join()
     assert sorted(record.args[0] for record in told.records) == list(range(50))
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])
+def test_a_host_whose_logging_raises_is_not_broken_by_our_warnings(level):
+    """A filter that raises would reach the host through whichever span or feedback we warn about."""
+
+    def broken(record):
+        raise RuntimeError(record)
+
+    @_guard.guarded(default="went on")
+    def fail():
+        raise ValueError
+
+    _guard.logger.addFilter(broken)
+    before = _guard.logger.level
+    _guard.logger.setLevel(level)
+    try:
+        assert fail() == "went on"
+    finally:
+        _guard.logger.setLevel(before)
+        _guard.logger.removeFilter(broken)
+        _guard.forget_warnings()
