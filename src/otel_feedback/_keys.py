@@ -158,17 +158,25 @@ def _secret(place: str, text: str, *, exact: bool = False) -> bytes:
 def _read(path: Path, source: str, *, private_from: int) -> str:
     try:
         with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            status = os.fstat(file.fileno())
             text = file.read(_FILE_BYTES)
     except OSError as error:
         raise ConfigurationError(f"{source} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{source} is not text with one kid:algorithm:base64url a line.") from None
-    if os.name == "posix" and mode & private_from:
+    if os.name == "posix" and status.st_mode & private_from:
         warn_once(
             f"open-keys:{path}",
             "otel-feedback: other users of this machine can read the keys in %s and forge handles. "
             "Take that right away (chmod 600).",
+            path,
+        )
+    # Whoever put the file into a folder that others can write knows the keys. Secrets that are mounted are root's.
+    if os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
+        warn_once(
+            f"foreign-keys:{path}",
+            "otel-feedback: another user of this machine owns the keys in %s and can forge handles. Keep them in a "
+            "folder that only this service can write (OTEL_FEEDBACK_STATE_DIR).",
             path,
         )
     return text

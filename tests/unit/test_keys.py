@@ -155,6 +155,25 @@ def test_a_state_key_that_was_opened_to_others_is_warned_about(
     assert KEY_FILE in message
 
 
+@pytest.mark.parametrize(("owner", "told"), [(0, False), (1000, False), (1001, True)])
+def test_keys_that_another_user_put_there_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, owner: int, told: bool
+) -> None:
+    """In a folder that others can write, the key may be one that its maker knows too; root's are trusted."""
+    Keyring.from_state_dir(tmp_path)
+    real = os.fstat
+
+    def owned(descriptor: int) -> os.stat_result:
+        fields = list(real(descriptor))
+        fields[stat.ST_UID] = owner
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", owned)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    Keyring.from_state_dir(tmp_path)
+    assert [KEY_FILE in message and "another user" in message for message in caplog.messages] == [True] * told
+
+
 def test_the_first_of_several_makers_wins(tmp_path: Path) -> None:
     """Who comes second finds a key in place, keeps it, and leaves no file behind."""
     path = tmp_path / KEY_FILE
