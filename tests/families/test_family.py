@@ -159,8 +159,14 @@ async def test_a_request_without_a_changed_line(service, path):
 
 
 def test_an_answer_that_fails(service):
-    """A call that the provider refuses is an interaction with what was asked for; the host sees its own error."""
-    with pytest.raises(openai.NotFoundError), interaction("ask", tracer_provider=service.provider):
-        service.client.chat.completions.create(model="no-such-model", messages=MESSAGES)
+    """The model that was asked for and how it failed stand on an answer that has a handle; the host sees it too."""
+
+    def ask():
+        with interaction("ask", tracer_provider=service.provider) as answer:
+            assert answer.handle
+            service.client.chat.completions.create(model="no-such-model", messages=MESSAGES)
+
+    with pytest.raises(openai.NotFoundError):
+        ask()
     (found,) = service.interactions()
     assert (found["feedback.model"], found["error.type"]) == ("no-such-model", "NotFoundError")
