@@ -104,6 +104,10 @@ class FactSheet:
     """Interactions that were opened inside this request: the first two, more make no difference."""
     request: "FactSheet | None" = None
     """The request that encloses an interaction."""
+    handed = False
+    """Whether a handle was made: from then on it can be judged."""
+    failed = False
+    """Whether it came to nothing before anybody could judge it."""
     route: Callable[[], str | None] | str | None = None
     """What names the prompt where no template is declared."""
     prompt: PromptStamp | None = None
@@ -134,7 +138,7 @@ class FactSheet:
     @property
     def is_interaction(self) -> bool:
         """Whether this sheet's span is one that a user can judge."""
-        return self.began and self.kind is not Kind.ROOT and not self.own
+        return self.began and self.kind is not Kind.ROOT and not self.own and not self.failed
 
     def target(self) -> "FactSheet | None":
         """Return the one interaction that the response to this request gives a handle to, or None."""
@@ -146,8 +150,23 @@ class FactSheet:
         """Let an interaction that was opened inside stand for the answer instead of this sheet's span."""
         was_interaction = self.is_interaction
         self.own = (*self.own, interaction)[:2]
-        if was_interaction and self.span is not None:
-            # A model was called before: this was taken for the answer, which it is not.
+        if was_interaction:
+            self._unmark()  # a model was called before: this was taken for the answer, which it is not
+
+    def fail(self) -> None:
+        """Stand for no answer where the request or the block ended in an error: nobody can judge what never came.
+
+        What a handle was made for stays an interaction: of a stream that breaks, people have seen the beginning.
+        """
+        if self.handed:
+            return
+        was_interaction = self.is_interaction
+        self.failed = True
+        if was_interaction:
+            self._unmark()
+
+    def _unmark(self) -> None:
+        if self.span is not None:
             _limits.set_within_limits(self.span, {semconv.FEEDBACK_INTERACTION: False})
 
     def add_documents(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -208,7 +227,7 @@ class FactSheet:
 
     def attributes(self, facts: Mapping[str, str]) -> dict[str, Any]:
         """Return facts, documents and the flag as attributes of the interaction span, the most telling first."""
-        attributes: dict[str, Any] = {semconv.FEEDBACK_INTERACTION: True, **facts}
+        attributes: dict[str, Any] = {semconv.FEEDBACK_INTERACTION: not self.failed, **facts}
         if self._documents:
             if self._documents_json is None:
                 room = _limits.json_room(self.span)

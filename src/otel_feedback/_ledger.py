@@ -267,6 +267,7 @@ def handle_of(sheet: FactSheet) -> str | None:
     if codec is None or not codec.can_issue or not context.is_valid:
         return None
     facts = sheet.facts()
+    sheet.handed = True
     return codec.issue(
         trace_id=context.trace_id,
         span_id=context.span_id,

@@ -92,11 +92,14 @@ class Scope:
         if sheet is None or span is None:
             return
         with _guard.guard("interaction"):
+            # What is no Exception is no error: a generator that is left early, a task that is cancelled.
+            failed = isinstance(error, Exception)
+            if failed:
+                sheet.fail()
             facts = sheet.facts()
             if span.is_recording():
                 attributes = sheet.attributes(facts)
-                # What is no Exception is no error: a generator that is left early, a task that is cancelled.
-                if isinstance(error, Exception):
+                if failed:
                     attributes[semconv.ERROR_TYPE] = type(error).__qualname__
                     span.set_status(trace.StatusCode.ERROR)
                 _limits.set_within_limits(span, attributes)

@@ -117,9 +117,37 @@ def test_an_answer_stays_as_it_was_but_for_the_three_headers(seen, tracer):
 
 @pytest.mark.parametrize("status", [301, 304, 404, 500, 503])
 def test_what_is_no_answer_gets_no_handle_though_a_model_was_called(seen, tracer, status):
-    """A redirect, a 304 and errors leave as they are; the interaction is marked all the same."""
+    """A redirect, a 304 and errors leave as they are; an error is no answer, and is not counted as one."""
     wire = run(ask(instrumented(answering(tracer, status=status), seen.provider)))
     assert wire.headers("feedback-handle") == wire.headers("cache-control") == []
+    assert server_span(seen).attributes[semconv.FEEDBACK_INTERACTION] is (status < 400)
+
+
+def test_a_request_that_fails_before_its_response_is_no_answer(seen, tracer):
+    """The application raises after the model was called: there is nothing to judge."""
+
+    async def app(scope, receive, send):
+        with model_call(tracer):
+            pass
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        run(ask(instrumented(app, seen.provider)))
+    assert server_span(seen).attributes[semconv.FEEDBACK_INTERACTION] is False
+
+
+def test_a_stream_that_breaks_is_an_answer(seen, tracer):
+    """The page has its handle and the beginning of the answer: it can be judged."""
+
+    async def app(scope, receive, send):
+        with model_call(tracer):
+            pass
+        await send(start())
+        await send(body(b"The beginning", more=True))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        run(ask(instrumented(app, seen.provider)))
     assert server_span(seen).attributes[semconv.FEEDBACK_INTERACTION] is True
 
 

@@ -518,6 +518,20 @@ class TestErrors:
         assert (span["status"], span["attributes"]["error.type"], span["events"]) == ("ERROR", "LookupError", [])
         assert "what a user wrote" not in repr(span)
 
+    def test_what_failed_before_anybody_could_judge_it_is_not_counted(self, seen):
+        """Without a handle there is nothing to judge; with one, people have seen the beginning."""
+
+        def fail(name, *, handle):
+            with interaction(name, tracer_provider=seen.provider) as answer:
+                assert not handle or answer.handle
+                raise LookupError
+
+        for name, handle in (("lost", False), ("broken off", True)):
+            with pytest.raises(LookupError):
+                fail(name, handle=handle)
+        marks = {span["name"]: span["attributes"][semconv.FEEDBACK_INTERACTION] for span in seen.spans()}
+        assert marks == {"invoke_workflow lost": False, "invoke_workflow broken off": True}
+
     @pytest.mark.parametrize("left", [KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
     def test_leaving_early_is_no_error(self, seen, left):
         """A cancelled task, a user who goes away: the answer was given up, it did not fail."""

@@ -24,6 +24,11 @@ _NGINX: Final = b"x-accel-expires"
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
+def is_failure(status: int) -> bool:
+    """Say whether a response with this status brings no answer at all: 4xx and 5xx."""
+    return status >= 400  # noqa: PLR2004 - HTTP's classes
+
+
 def may_carry(status: int) -> bool:
     """Say whether a response with this status is an answer: 2xx; a 304 would renew somebody's stored headers."""
     return 200 <= status < 300  # noqa: PLR2004 - HTTP's classes

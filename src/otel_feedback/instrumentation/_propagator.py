@@ -54,6 +54,8 @@ def _inject(carrier: Any, context: Context | None, setter: Any) -> None:
 
 
 def _handle(sheet: _facts.FactSheet | None, status: int) -> str | None:
+    if sheet is not None and _headers.is_failure(status):
+        sheet.fail()
     target = sheet.target() if sheet is not None and _headers.may_carry(status) else None
     return _ledger.handle_of(target) if target is not None else None
 

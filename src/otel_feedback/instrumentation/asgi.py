@@ -61,6 +61,7 @@ class FeedbackMiddleware:
         try:
             await self.app(scope, receive, response.send)
         except Exception:
+            response.fail()
             # As if nothing had waited: what handles the error must see a started response, and this error.
             with contextlib.suppress(Exception):
                 await response.release()
@@ -101,12 +102,14 @@ class _Response:
         self._complete = False
         """Whether the response ends with the message that comes now: no model is called for it any more."""
         self._timer: asyncio.TimerHandle | None = None
+        self._started = False
         self._late: asyncio.Task[None] | None = None
         """Sends the start where the timer was first."""
 
     async def send(self, message: Message) -> None:
         """Pass a message on; the start of an answer gets its handle, or is held until it can."""
         is_start = message["type"] == "http.response.start"
+        self._started = self._started or is_start
         if is_start and self._gate is None and self._hold(message):
             return
         self._complete = not is_start and not message.get("more_body", False)
@@ -153,7 +156,15 @@ class _Response:
                 message["headers"] = _headers.with_handle(message["headers"], handle)
         return message
 
+    @_guard.guarded()
+    def fail(self) -> None:
+        """Count no answer where the application failed before it began to respond."""
+        if not self._started:
+            self._sheet.fail()
+
     def _handle(self, status: int) -> str | None:
+        if _headers.is_failure(status):
+            self._sheet.fail()
         if not _headers.may_carry(status):
             return None
         self._route = f"{self._method} {self._sheet.place()}"
