@@ -5,14 +5,17 @@
     record           bring a user's reaction to an answer in, by its handle
     FeedbackInstrumentor   do all that an existing service needs, without a changed line of its own
 
-Everything else is private; names of spans, events, attributes and metrics are in ``otel_feedback.semconv``.
+    replace_signals  give a signal another rule, or add one
+
+Public modules beside: ``semconv`` (names of spans, events, attributes and metrics), ``signals``, ``testing``,
+``instrumentation``, ``capture`` and ``exceptions``. Everything else is private.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from otel_feedback._interaction import interaction
 from otel_feedback._prompts import PromptTemplate
-from otel_feedback._record import Receipt, record
+from otel_feedback._record import Receipt, record, replace_signals
 from otel_feedback._runtime import configure
 from otel_feedback._settings import Settings
 from otel_feedback._signals import Correction
@@ -47,6 +50,7 @@ __all__ = [
     "configure",
     "interaction",
     "record",
+    "replace_signals",
 ]
 
 

@@ -17,7 +17,7 @@ from otel_feedback._feedback import read_feedback
 from otel_feedback._guard import failed, is_strict, warn_once
 from otel_feedback._handle import HandleCodec
 from otel_feedback._settings import Settings
-from otel_feedback._signals import DEFAULT_SIGNALS, Correction, SignalTable
+from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Signal, SignalTable
 from otel_feedback._votes import MemoryVoteBook, Transition, VoteBook, VoteKey
 from otel_feedback.exceptions import ConfigurationError, InvalidFeedbackError, OtelFeedbackError
 
@@ -39,6 +39,10 @@ class Receipt:
     problem: str | None = None
 
 
+_table: Final[list[SignalTable]] = [DEFAULT_SIGNALS]
+"""The one signal table of this process."""
+
+
 class Recorder:
     """Makes carriers of feedback."""
 
@@ -49,7 +53,7 @@ class Recorder:
         settings: Settings,
         votes: VoteBook | None = None,
         delivery: Delivery | None = None,
-        signals: SignalTable = DEFAULT_SIGNALS,
+        signals: SignalTable | None = None,
         known_facts: Facts = _ledger.finished_facts,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         clock: Callable[[], int] = time.time_ns,
@@ -61,7 +65,7 @@ class Recorder:
             settings: Whether text is captured, and for how long carriers join the interaction's trace.
             votes: Remembers votes; by default in memory.
             delivery: Takes carriers; by default they are sent as the environment says.
-            signals: The signal table.
+            signals: The signal table; by default the process's, see ``replace_signals``.
             known_facts: Finds what this process knows of an interaction by trace and span id.
             new_id: Makes ids of feedback.
             clock: Nanoseconds since 1970.
@@ -70,7 +74,7 @@ class Recorder:
         self._codec = codec
         self._settings = settings
         self._votes: VoteBook = MemoryVoteBook() if votes is None else votes
-        self._signals = signals
+        self._own_signals = signals
         self._known_facts = known_facts
         self._new_id = new_id
         self._clock = clock
@@ -112,7 +116,7 @@ class Recorder:
         """
         target = self._codec.read(handle)
         feedback = read_feedback(
-            self._signals,
+            self._own_signals or _table[0],
             signal,
             value,
             id=id,
@@ -122,6 +126,12 @@ class Recorder:
             confidence=confidence,
             new_id=self._new_id,
         )
+        if not self._settings.capture_text and (feedback.comment is not None or feedback.correction is not None):
+            warn_once(
+                "text-dropped",
+                "otel-feedback: a user wrote a comment or a correction, which is not recorded. "
+                "OTEL_FEEDBACK_CAPTURE_TEXT=true records such texts.",
+            )
         submitter = target.user if user is None else user
         # What was learned after the handle left is what the interaction span says in the end.
         facts = {**target.facts, **(self._known_facts(target.trace_id, target.span_id) or {})}
@@ -176,6 +186,22 @@ def default_recorder() -> Recorder:
             _made.pop(older, None)
         recorder = _made.setdefault(codec, Recorder(codec=codec, settings=_runtime.settings()))
     return recorder
+
+
+def replace_signals(*rows: Signal) -> SignalTable:
+    """Put rows of your own into the signal table of this process, for ``record()`` and every capture endpoint.
+
+    Args:
+        rows: Each replaces the row of its name, or is new.
+
+    Returns:
+        The table that holds from now on.
+
+    Raises:
+        ConfigurationError: Two rows have one name.
+    """
+    _table[0] = _table[0].replacing(*rows)
+    return _table[0]
 
 
 def send_what_waits() -> None:

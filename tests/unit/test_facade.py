@@ -27,6 +27,7 @@ def test_the_public_names_are_these_and_all_of_them_exist() -> None:
         "configure",
         "interaction",
         "record",
+        "replace_signals",
     ]
     for name in otel_feedback.__all__:
         assert getattr(otel_feedback, name) is not None

@@ -298,6 +298,15 @@ def test_facts_of_this_process_are_found_by_default(monkeypatch):
     assert len(outbox.carriers[0].attributes[semconv.FEEDBACK_ID]) == 32
 
 
+def test_that_a_text_is_not_recorded_is_said_once(caplog):
+    """Whoever wonders where the comments are finds the switch in the log; what was written isn't there."""
+    parts = Parts(delivery=Outbox())
+    for value in ("up", "down"):
+        parts.submit("thumbs", value, comment="what a user wrote")
+    [warning] = [line for line in caplog.messages if "OTEL_FEEDBACK_CAPTURE_TEXT" in line]
+    assert "what a user wrote" not in warning
+
+
 def test_an_application_can_bring_its_own_signals():
     """A replaced row decides what a value means, and its name is the carrier's."""
     signals = DEFAULT_SIGNALS.replacing(Signal("stars", "explicit", Scale(1, 10, negative_to=4, positive_from=7)))

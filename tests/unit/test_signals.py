@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_feedback import _record, interaction, record, semconv, signals
 from otel_feedback._signals import (
     DEFAULT_SIGNALS,
     RETRACTION,
@@ -22,6 +23,7 @@ from otel_feedback._signals import (
     SignalTable,
 )
 from otel_feedback.exceptions import ConfigurationError, InvalidFeedbackError
+from otel_feedback.testing import telemetry
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "signals.md"
 
@@ -205,9 +207,15 @@ def test_a_judgement_out_of_range_cannot_be_made(sentiment, score):
         Judgement(sentiment, score, "x")
 
 
-def test_the_documented_example_of_replacing_works():
-    """The code in the document runs and does what it says."""
+def test_the_documented_example_of_replacing_works(monkeypatch):
+    """The code in the document runs, and a vote on the new scale is recorded by it."""
+    monkeypatch.setattr(_record, "_table", [DEFAULT_SIGNALS])
     code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    scope = {}
-    exec(code[1], scope)  # noqa: S102 - our own documentation
-    assert scope["signals"].judge("stars", 7).sentiment == "positive"
+    exec(code[1], {})  # noqa: S102 - our own documentation
+    with telemetry() as seen:
+        with interaction("answer", tracer_provider=seen.provider) as answer:
+            handle = answer.handle
+        assert record(handle, "stars", 7).status == "recorded"
+        _, carrier = seen.spans()
+    assert carrier["attributes"][semconv.FEEDBACK_SENTIMENT] == semconv.POSITIVE
+    assert signals.DEFAULT_SIGNALS is DEFAULT_SIGNALS
