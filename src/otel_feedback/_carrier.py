@@ -6,9 +6,7 @@
 import atexit
 import hashlib
 import json
-import os
 import threading
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -24,6 +22,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from otel_feedback import semconv
 from otel_feedback._export import MAX_BATCH, MAX_PENDING, WatchedExporter, exporters_from_env
 from otel_feedback._feedback import Feedback
+from otel_feedback._fork import renew_in_child
 from otel_feedback._guard import logger, warn_once
 from otel_feedback._handle import Handle
 from otel_feedback._limits import MAX_FACT, clean_text
@@ -245,7 +244,7 @@ class SpanDelivery:
         self._pipeline: _Pipeline | None = None
         self._closed = False
         self._lock = threading.Lock()
-        _start_anew_after_fork(self)
+        renew_in_child(self, _start_anew)
 
     def submit(self, carrier: Carrier) -> None:
         """See ``Delivery.submit``. Where OpenTelemetry is switched off, this does nothing but warn once."""
@@ -355,14 +354,6 @@ def _start_span(tracer: trace.Tracer, carrier: Carrier) -> trace.Span:
     return span
 
 
-def _start_anew_after_fork(delivery: SpanDelivery) -> None:
+def _start_anew(delivery: SpanDelivery) -> None:
     """A forked child has neither the parent's export thread nor its connection."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(delivery)  # such a registration can't be undone: it must not keep the delivery alive
-
-    def start_anew() -> None:
-        if (alive := reference()) is not None:
-            alive._lock, alive._pipeline = threading.Lock(), None  # noqa: SLF001 - this module's own class
-
-    os.register_at_fork(after_in_child=start_anew)
+    delivery._lock, delivery._pipeline = threading.Lock(), None  # noqa: SLF001 - this module's own class

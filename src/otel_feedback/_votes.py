@@ -3,14 +3,13 @@
 ``VoteBook`` is a seam. The book in here is kept in memory and right within one process.
 """
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
+from otel_feedback._fork import renew_in_child
 from otel_feedback.semconv import RETRACTED, UNSET
 
 K = TypeVar("K")
@@ -112,7 +111,7 @@ class MemoryVoteBook:
         self._max_ids = max_ids
         self._interactions: OrderedDict[tuple[int, int], _Interaction] = OrderedDict()
         self._lock = threading.Lock()
-        _renew_lock_after_fork(self)
+        renew_in_child(self, _renew_lock)
 
     def cast(
         self,
@@ -154,14 +153,6 @@ def _put_last(entries: dict[K, V], key: K, value: V, most: int) -> None:
         del entries[next(iter(entries))]
 
 
-def _renew_lock_after_fork(book: MemoryVoteBook) -> None:
+def _renew_lock(book: MemoryVoteBook) -> None:
     """A fork copies a lock that another thread may hold, and the child has no such thread to let it go."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(book)  # such a registration can't be undone: it must not keep the book alive
-
-    def renew() -> None:
-        if (alive := reference()) is not None:
-            alive._lock = threading.Lock()  # noqa: SLF001 - this module's own class
-
-    os.register_at_fork(after_in_child=renew)
+    book._lock = threading.Lock()  # noqa: SLF001 - this module's own class
