@@ -1,4 +1,4 @@
-"""Run the benchmarks and print one table: ``python -m benchmarks [--json]``."""
+"""Run the benchmarks and print one table: ``python -m benchmarks [--json] [--no-stack] [--profile]``."""
 
 import json
 import os
@@ -12,7 +12,7 @@ os.environ.setdefault("OTEL_FEEDBACK_HANDLE_KEYS", "bench:HS256:YmVuY2hlcy1rZXkt
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, install, journey, spans
+from benchmarks import breakdown, calls, install, journey, spans
 from benchmarks.measure import Comparison
 
 
@@ -59,7 +59,10 @@ def figures() -> list[Figure]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the figures, or with ``--profile`` where the time goes."""
+    if "--profile" in sys.argv:
+        breakdown.show(Console())
+        return
     rows = figures()
     if "--json" in sys.argv:
         print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows], indent=2))

@@ -1,7 +1,8 @@
 """What our processor adds to an instrumented OpenAI call, and ``record()`` to a bare linked span."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
@@ -89,24 +90,23 @@ class _Remember:
 
 def compare_record() -> Comparison:
     """``record()``, with the check of the handle and the vote book, to a bare linked span with the same attributes."""
+    with recording() as (bare, ours):
+        return compare(bare, ours, calls=100)
+
+
+@contextmanager
+def recording() -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
+    """Return a bare linked span and ``record()``, which both end in a queue whose exporter throws all away."""
     codec = _runtime.codec()
     if codec is None:
         raise RuntimeError("no handle key")
-    counter = itertools.count(1)
-    handles = [
-        codec.issue(
-            trace_id=next(counter),
-            span_id=next(counter),
-            sampled=True,
-            facts={
-                semconv.FEEDBACK_PROMPT_NAME: "answer",
-                semconv.FEEDBACK_PROMPT_VERSION: "3",
-                semconv.FEEDBACK_MODEL: "model-1-2026-08-01",
-                semconv.FEEDBACK_SERVICE_NAME: "bench",
-            },
-        )
-        for _ in range(1000)
-    ]
+    facts = {
+        semconv.FEEDBACK_PROMPT_NAME: "answer",
+        semconv.FEEDBACK_PROMPT_VERSION: "3",
+        semconv.FEEDBACK_MODEL: "model-1-2026-08-01",
+        semconv.FEEDBACK_SERVICE_NAME: "bench",
+    }
+    handles = [codec.issue(trace_id=one, span_id=one, sampled=True, facts=facts) for one in range(1, 1001)]
     seen = _Remember()
     Recorder(codec=codec, settings=_runtime.settings(), delivery=seen).submit(handles[0], "thumbs", "up")
     provider = TracerProvider(resource=Resource({"service.name": "bench"}), shutdown_on_exit=False)
@@ -115,10 +115,9 @@ def compare_record() -> Comparison:
     recorder = Recorder(codec=codec, settings=_runtime.settings(), delivery=delivery)
     ring = itertools.cycle(handles)
     try:
-        return compare(
+        yield (
             _bare_carrier(provider.get_tracer("bench"), seen.last),
             lambda: recorder.submit(next(ring), "thumbs", "up"),
-            calls=100,
         )
     finally:
         delivery.shutdown()
