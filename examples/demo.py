@@ -10,7 +10,6 @@ cast. Exit code 0: all numbers equal; 1: they don't, or some users got no answer
 import argparse
 import asyncio
 import base64
-import json
 import os
 import secrets
 import signal
@@ -18,22 +17,24 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from rich.console import Console
 from rich.text import Text
-from stack.client import NotYet, span_tags, wait_until
+from stack.client import NotYet, wait_until
 from stack.parts import PartsMissing
 from stack.ports import Ports, free_ports, ports_in_use
 from stack.processes import Process, Stack, StackError
 
-from examples.satisfaction import COUNTS, Lines, expected, feedback_query, find_differences, read_lines, show_lines
+from examples.bad_answer import Trace, find_bad_answer, interaction_of
+from examples.look import Sights
+from examples.satisfaction import Lines, agreement, find_differences, prompt_names, read_lines, show_lines
 from examples.servers import (
+    COLLECTOR_KEEPS_TEXT,
     SERVICE_NAME,
     Addresses,
     free_addresses,
@@ -52,7 +53,15 @@ PATIENCE: Final = 20.0
 LOG_LINES: Final = 10
 """Of each program, shown when something went wrong."""
 
-GRAFANA: Final = "http://127.0.0.1:3000"
+WHO_THEY_ARE: Final = (
+    "Simulated users asked a small service about Python, on two pages with two prompts each. They know which fact a "
+    "right answer holds, and about one in ten votes by that."
+)
+
+KEEPS_TEXT: Final = (
+    "This demo has switched on that questions, answers and comments are kept. By default all of them are dropped, "
+    "by the service and once more by the Collector (docs/settings.md).\n"
+)
 
 
 @dataclass(frozen=True)
@@ -85,21 +94,30 @@ class Demo:
         ports, self._addresses = self._choose_ports()
         with ExitStack() as running:
             self._say("Starting Collector, Jaeger and Prometheus")
-            self._stack = running.enter_context(Stack(self._folder / "stack", ports=ports))
+            self._stack = running.enter_context(Stack(self._folder / "stack", ports=ports, env=COLLECTOR_KEEPS_TEXT))
             started = time.monotonic()
             self._say("Starting the example service, its model provider and the capture service")
             self._processes = self._start_programs(running)
             truth = self._let_users_in()
             lines, differences = self._await_numbers(truth)
             self._show(truth, lines, differences)
+            judged_bad = any(row.negative for row in truth.rows.values())
+            bad_answer = self._show_bad_answer() if judged_bad else None
             self._say(f"All of this took {time.monotonic() - started:.0f} s.")
-            self._show_addresses()
+            self._show_where_to_look(bad_answer)
             if self._options.keep:
                 self._keep_running()
         return EQUAL if not differences and _went_well(truth) else UNEQUAL
 
     def _say(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)  # an address is never broken
+
+    def _explain(self, text: str) -> None:
+        self._console.print(Text(text))
+
+    def _open(self, title: str) -> None:
+        self._console.print()
+        self._console.rule(title)
 
     def _choose_ports(self) -> tuple[Ports, Addresses]:
         """The well-known ports, or free ones where somebody has them or it was asked for."""
@@ -110,7 +128,7 @@ class Demo:
 
     def _start_programs(self, running: ExitStack) -> Sequence[Process]:
         keys = f"demo:HS256:{base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip('=')}"
-        telemetry = telemetry_environment(self._stack.otlp_grpc, keys)
+        telemetry = telemetry_environment(self._stack.otlp_grpc, keys, keep_text=True)
         programs = (
             make_provider(self._folder, self._addresses),
             make_service(self._folder, self._addresses, telemetry=telemetry),
@@ -151,9 +169,10 @@ class Demo:
         return lines, find_differences(lines, truth)
 
     def _show(self, truth: Truth, lines: Lines, differences: list[str]) -> None:
-        self._console.rule("What the users know")
+        self._open("What the users know")
+        self._explain(WHO_THEY_ARE)
         show_truth(truth, self._console)
-        self._console.rule("What Prometheus says")
+        self._open("Satisfaction by template, out of Prometheus")
         self._console.print(show_lines(lines))
         if differences:
             self._console.print(Text("Prometheus and the users DIFFER:", style="bold red"))
@@ -161,11 +180,7 @@ class Demo:
                 self._console.print(Text(f"  {difference}", style="red"))
             self._show_logs()
         else:
-            total = {name: sum(counts[name] for counts in expected(truth).values()) for name in COUNTS}
-            self._console.print(Text(_agreement(total), style="bold green"))
-        if any(row.negative for row in truth.rows.values()):
-            self._console.rule("One bad answer, out of Jaeger")
-            self._show_bad_answer()
+            self._console.print(Text(agreement(truth), style="bold green"))
 
     def _show_logs(self) -> None:
         """What the programs complained of, since the folder with their logs goes with the run."""
@@ -175,41 +190,37 @@ class Demo:
                 self._console.print(Text(f"{process.name} says:", style="bold"))
                 self._say("\n".join(complaints))
 
-    def _show_bad_answer(self) -> None:
-        """The newest answer that a user judged bad and whose trace holds the judgement too."""
+    def _show_bad_answer(self) -> Mapping[str, Any] | None:
+        """Show an answer that a user judged bad, and return its span."""
+        self._open("One bad answer, out of Jaeger")
+
+        def find() -> Trace:
+            return find_bad_answer(self._stack.jaeger_client, SERVICE_NAME)
+
         try:
-            spans = wait_until(self._find_bad_answer, "a bad answer in Jaeger", timeout=PATIENCE)
+            spans = wait_until(find, "a bad answer in Jaeger", timeout=PATIENCE)
         except NotYet:
             self._say("No bad answer has reached Jaeger.")
-            return
-        self._console.print(build_tree(spans))
-        self._say("What was asked and answered is not recorded unless it is asked for: docs/settings.md.")
+            return None
+        self._explain(KEEPS_TEXT)
+        self._console.print(build_tree(spans, prompt_names()))
+        return interaction_of(spans)
 
-    def _find_bad_answer(self) -> Sequence[dict[str, Any]]:
-        wanted = {"feedback.sentiment": "negative", "feedback.kind": "explicit"}
-        for trace in self._stack.jaeger_client.search(SERVICE_NAME, tags=wanted, limit=20):
-            if any(span_tags(span).get("feedback.interaction") for span in trace["spans"]):
-                spans: Sequence[dict[str, Any]] = trace["spans"]
-                return spans
-        return ()
-
-    def _show_addresses(self) -> None:
-        kept = self._options.keep
-        self._console.rule("Where to look" if kept else "Where to look while it runs: make demo KEEP=1")
-        judged_bad = quote(json.dumps({"feedback.sentiment": "negative"}))
-        look = {
-            "Jaeger": self._stack.jaeger,
-            "bad answers": f"{self._stack.jaeger}/api/traces?service={SERVICE_NAME}&tags={judged_bad}",
-            "Prometheus": self._stack.prometheus,
-            "feedback": f"{self._stack.prometheus}/api/v1/query?query={quote(feedback_query())}",
-            "the service": f"{self._addresses.service_url}/docs",
-            "capture": f"{self._addresses.capture_url}/v1/feedback",
-            "Grafana": f"{GRAFANA}, no part of this run: docker compose --profile example up",
-            "logs": str(self._folder),
-        }
-        for name, where in look.items():
-            self._say(f"  {name:<12} {where}")
-        self._say("Programs that `make parts` built have no pages of their own, only what pages ask them.")
+    def _show_where_to_look(self, bad_answer: Mapping[str, Any] | None) -> None:
+        self._open("Where to look")
+        sights = Sights(
+            jaeger=self._stack.jaeger,
+            prometheus=self._stack.prometheus,
+            addresses=self._addresses,
+            bad_answer=bad_answer,
+            logs=str(self._folder),
+        )
+        if self._options.keep:
+            for line in sights.show():
+                self._say(line)
+        else:
+            self._explain(sights.invite())
+        self._explain(sights.explain_pages())
 
     def _keep_running(self) -> None:
         """Until Ctrl-C, or until a program ends.
@@ -223,11 +234,8 @@ class Demo:
             self._stack.prometheus_process,
             *self._processes,
         )
-        ask = f"{self._addresses.service_url}/ask -H 'content-type: application/json'"
         never = threading.Event()
         try:
-            self._say("\nAsk, and look for the handle among the headers:")
-            self._say(f'  curl -i {ask} -d \'{{"question": "What is del?"}}\'')
             self._say("Ctrl-C ends everything.")
             while not never.wait(timeout=1):
                 for process in everything:
@@ -235,14 +243,6 @@ class Demo:
                         raise StackError(f"{process.name} has ended:\n{process.log_tail()}")
         except KeyboardInterrupt:
             self._say("\nEnding.")
-
-
-def _agreement(total: dict[str, int]) -> str:
-    return (
-        f"Prometheus and the users agree on every count: {total['answers']} answers, {total['voted']} voted on, "
-        f"{total['positive']} opinions for and {total['negative']} against, {total['changes']} changes of mind, "
-        f"{total['copy']} copied, {total['rephrase']} asked again."
-    )
 
 
 def _went_well(truth: Truth) -> bool:
@@ -266,8 +266,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code."""
     options = _read_arguments(arguments)
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left running
     try:
         with tempfile.TemporaryDirectory(prefix="otel-feedback-demo-") as folder:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from dashboards.queries import BY_TEMPLATE, ENOUGH, SERVICE, SIGNAL, TEMPLATE, VERSION, Increase, Numbers
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from stack.client import PrometheusClient
@@ -30,6 +31,12 @@ class Line:
     shares: dict[str, float] = field(default_factory=dict)
     """Shares and bounds in [0, 1]; none where too few stand behind them."""
 
+
+NOTES: Final = (
+    "Satisfaction: the share of opinions that are up, and its 95 % interval. Worst first, by the interval's upper end: "
+    f"a few bad votes alone make no prompt the worst. Fewer than {ENOUGH} opinions give no number. The service "
+    "declares no templates: its pages stand for them, fingerprints of its instructions for their versions.\n"
+)
 
 Lines = dict[tuple[str, str], Line]
 
@@ -60,7 +67,6 @@ def read_lines(prometheus: PrometheusClient, service: str, *, window: str = "1h"
         "satisfaction": numbers.satisfaction(),
         "low": numbers.satisfaction_low(),
         "high": numbers.satisfaction_high(),
-        "response_rate": numbers.response_rate(),
     }
     for name, promql in counts.items():
         for line, value, _ in _ask(prometheus, promql, lines):
@@ -71,11 +77,6 @@ def read_lines(prometheus: PrometheusClient, service: str, *, window: str = "1h"
         for line, value, _ in _ask(prometheus, promql, lines):
             line.shares[name] = value
     return lines
-
-
-def feedback_query(*, window: str = "1h") -> str:
-    """A short PromQL to try by hand: all feedback by template."""
-    return Increase(window).of(BY_TEMPLATE.votes, {}, (TEMPLATE,))
 
 
 def _numbers(service: str, window: str) -> Numbers:
@@ -125,29 +126,45 @@ def find_differences(lines: Lines, truth: Truth) -> list[str]:
     return found
 
 
-def show_lines(lines: Lines) -> Table:
+def prompt_names() -> dict[str, str]:
+    """What the example calls its prompts, by version."""
+    return {version_of(prompt.instruction): prompt.name for prompts in PAGES.values() for prompt in prompts}
+
+
+def show_lines(lines: Lines) -> Group:
     """The table, worst first: by the upper bound of the interval; what has too few votes comes last."""
-    names = {version_of(prompt.instruction): prompt.name for prompts in PAGES.values() for prompt in prompts}
-    table = Table(title="Satisfaction by template", box=box.SIMPLE_HEAD)
-    for heading in ("template", "version", "which is"):
+    names = prompt_names()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
+    for heading in ("page", "prompt", "version"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("answers", "voted on", "opinions", "satisfaction", "95 % interval"):
-        table.add_column(heading, justify="right")
+    for heading in ("voted on", "opinions", "satisfaction"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in sorted(lines.values(), key=lambda line: line.shares.get("high", 2)):
-        counts, shares = line.counts, line.shares
+        counts = line.counts
         table.add_row(
             Text(line.template),
-            Text(line.version),
             Text(names.get(line.version, "?")),
-            str(counts["answers"]),
-            f"{counts['voted']} ({_percent(shares.get('response_rate'))})",
+            Text(line.version),
+            f"{counts['voted']} of {counts['answers']}",
             str(counts["positive"] + counts["negative"]),
-            _percent(shares.get("satisfaction")),
-            f"{_percent(shares.get('low'))} to {_percent(shares.get('high'))}" if "low" in shares else "",
+            _satisfaction(line.shares),
         )
-    table.caption = f"Fewer than {ENOUGH} opinions give no number."
-    return table
+    return Group(table, Text(NOTES))
 
 
-def _percent(share: float | None) -> str:
-    return "not enough" if share is None else f"{share:.0%}"
+def _satisfaction(shares: dict[str, float]) -> str:
+    if "satisfaction" not in shares:
+        return "not enough"
+    return f"{shares['satisfaction']:.0%} ({100 * shares['low']:.0f}\N{EN DASH}{shares['high']:.0%})".replace("%", " %")
+
+
+def agreement(truth: Truth) -> str:
+    """The sentence for equal numbers, with their totals."""
+    total = {name: sum(counts[name] for counts in expected(truth).values()) for name in COUNTS}
+    return (
+        "Prometheus and the users agree on every count, row by row. In total:\n"
+        f"  {total['answers']} answers, {total['voted']} of them voted on\n"
+        f"  {total['positive'] + total['negative']} opinions, {total['positive']} up and {total['negative']} down\n"
+        f"  {total['changes']} votes changed or taken back\n"
+        f"  {total['copy']} answers copied, {total['rephrase']} questions seen to be asked again"
+    )

@@ -18,6 +18,14 @@ EXAMPLES: Final = Path(__file__).parent
 SERVICE_NAME: Final = "rag-service"
 NAMESPACE, ENVIRONMENT = "examples", "demo"
 
+KEEP_TEXT: Final = {
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_only",
+    "OTEL_FEEDBACK_CAPTURE_TEXT": "true",
+}
+"""Settings of service and capture service that record questions, answers and comments; docs/settings.md has them."""
+COLLECTOR_KEEPS_TEXT: Final = {"OTEL_FEEDBACK_COLLECTOR_CONTENT": "keep"}
+"""Setting of the Collector, which drops all of that otherwise."""
+
 
 @dataclass(frozen=True)
 class Addresses:
@@ -88,12 +96,13 @@ def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, 
     return Process("capture", command, folder=folder, env=env, ready_url=ready)
 
 
-def telemetry_environment(otlp_grpc: str, handle_keys: str) -> dict[str, str]:
+def telemetry_environment(otlp_grpc: str, handle_keys: str, *, keep_text: bool = False) -> dict[str, str]:
     """What service and capture service share: where spans go, and the key of the handles.
 
     Args:
         otlp_grpc: ``host:port`` of a Collector.
         handle_keys: as ``OTEL_FEEDBACK_HANDLE_KEYS`` takes them.
+        keep_text: whether what people ask, get and write is recorded; the Collector has a switch of its own.
     """
     return {
         "OTEL_SERVICE_NAME": SERVICE_NAME,
@@ -106,6 +115,7 @@ def telemetry_environment(otlp_grpc: str, handle_keys: str) -> dict[str, str]:
         # The default of 5 s would be most of what the demo waits for.
         "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "OTEL_FEEDBACK_HANDLE_KEYS": handle_keys,
+        **(KEEP_TEXT if keep_text else {}),
     }
 
 

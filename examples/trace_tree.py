@@ -1,33 +1,28 @@
-"""One trace out of Jaeger as a tree for the terminal."""
+"""One trace out of Jaeger as a tree for the terminal: what was asked, found, answered and thought of it."""
 
 import json
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 from stack.client import span_tags
 
-SHOWN: Final = (
-    "feedback.prompt.name",
-    "feedback.prompt.version",
-    "feedback.model",
-    "feedback.documents",
-    "gen_ai.request.model",
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.output_tokens",
-    "gen_ai.retrieval.documents",
-    "feedback.sentiment",
-    "feedback.previous_sentiment",
-    "feedback.reasons",
-)
-"""Attributes that tell the story; the rest is in Jaeger."""
+from examples.model_provider.extract import split_prompt
+from otel_feedback import semconv
 
-LONGEST_VALUE: Final = 100
+LONGEST_VALUE: Final = 240
+"""Characters of a text; a longer one is cut."""
+
+MESSAGE_KIND: Final = "asgi.event.type"
+"""Attribute of the spans that FastAPI's instrumentation makes for single HTTP messages."""
 
 Span = Mapping[str, Any]
+Facts = Iterator[tuple[str, str]]
 
 
 def plain(text: str) -> Text:
@@ -35,41 +30,98 @@ def plain(text: str) -> Text:
     return Text("".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text))
 
 
-def build_tree(spans: Sequence[Span]) -> Tree:
-    """Build the tree of a trace's spans, as Jaeger's JSON has them; feedback stands below its answer."""
-    told = [span for span in spans if "asgi.event.type" not in span_tags(span)]
+def build_tree(spans: Sequence[Span], names: Mapping[str, str] | None = None) -> Tree:
+    """Build the tree of a trace's spans, as Jaeger's JSON has them; feedback stands below its answer.
+
+    Args:
+        spans: Of one trace.
+        names: What people call a prompt, by its version.
+    """
+    told = [span for span in spans if MESSAGE_KIND not in span_tags(span)]
     ids = {span["spanID"] for span in told}
     below: dict[str | None, list[Span]] = defaultdict(list)
     for span in sorted(told, key=lambda span: int(span["startTime"])):
         parent = next((one["spanID"] for one in span["references"]), None)
         below[parent if parent in ids else None].append(span)
     tree = Tree(Text(f"trace {spans[0]['traceID']}" if spans else "an empty trace", style="bold"))
-    _grow(tree, below, None)
+    _grow(tree, below, None, names or {})
     if len(told) < len(spans):
         tree.add(Text(f"and spans of single HTTP messages: {len(spans) - len(told)}", style="dim"))
     return tree
 
 
-def _grow(branch: Tree, below: Mapping[str | None, Sequence[Span]], parent: str | None) -> None:
-    for span in below.get(parent, ()):
-        _grow(branch.add(_describe(span)), below, span["spanID"])
+def _grow(
+    branch: Tree, below: Mapping[str | None, Sequence[Span]], parent: Span | None, names: Mapping[str, str]
+) -> None:
+    for span in below.get(None if parent is None else parent["spanID"], ()):
+        _grow(branch.add(_describe(span, parent, names)), below, span, names)
 
 
-def _describe(span: Span) -> Text:
-    """Name, duration and the attributes that tell the story."""
+def _describe(span: Span, parent: Span | None, names: Mapping[str, str]) -> Group:
+    """Name, time and the facts that tell the story; the rest is in Jaeger."""
     tags = span_tags(span)
     line = plain(span["operationName"])
-    line.stylize("bold red" if tags.get("feedback.sentiment") == "negative" else "bold")
-    line.append(f"  {span['duration'] / 1000:.1f} ms", style="dim")
-    for name in SHOWN:
-        if name in tags:
-            line.append(f"\n{name} ", style="cyan")
-            line.append_text(plain(_shorten(name, tags[name])))
-    return line
+    line.stylize("bold red" if tags.get(semconv.FEEDBACK_SENTIMENT) == semconv.NEGATIVE else "bold")
+    if semconv.FEEDBACK_SIGNAL in tags:
+        if parent is not None:
+            line.append(f"  {_duration(int(span['startTime']) - int(parent['startTime']))} later", style="dim")
+        facts = _feedback_facts(tags)
+    else:
+        line.append(f"  {_duration(span['duration'])}", style="dim")
+        facts = _answer_facts(tags, names)
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True, style="cyan")
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(plain(f"{name}:"), plain(_shorten(value)))
+    return Group(line, grid) if grid.row_count else Group(line)
 
 
-def _shorten(name: str, value: Any) -> str:
-    text = str(value)
-    if name.endswith(".documents"):
-        text = ", ".join(f"{document['id']} ({document['score']:.1f})" for document in json.loads(text))
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+def _feedback_facts(tags: Mapping[str, Any]) -> Facts:
+    """What a user said, and whether it was said before."""
+    before, label = tags[semconv.FEEDBACK_PREVIOUS_SENTIMENT], str(tags.get(semconv.ANNOTATION_LABEL, ""))
+    if before == tags[semconv.FEEDBACK_SENTIMENT]:
+        label += ", as before"
+    elif before != semconv.UNSET:
+        label += f", and was {before}"
+    yield tags[semconv.FEEDBACK_SIGNAL], label
+    if reasons := json.loads(tags.get(semconv.FEEDBACK_REASONS, "[]")):
+        yield "reasons", ", ".join(reasons)
+    if comment := tags.get(semconv.ANNOTATION_EXPLANATION):
+        yield "comment", comment
+
+
+def _answer_facts(tags: Mapping[str, Any], names: Mapping[str, str]) -> Facts:
+    """What a request, a retrieval or a model call did for the answer."""
+    if semconv.FEEDBACK_INTERACTION in tags:
+        version = str(tags[semconv.FEEDBACK_PROMPT_VERSION])
+        called = f' ("{names[version]}")' if version in names else ""
+        yield "prompt", f"{tags[semconv.FEEDBACK_PROMPT_NAME]}, version {version}{called}"
+        yield "model", str(tags[semconv.FEEDBACK_MODEL])
+    if semconv.GEN_AI_RETRIEVAL_DOCUMENTS in tags:
+        found = json.loads(tags[semconv.GEN_AI_RETRIEVAL_DOCUMENTS])
+        yield "documents", ", ".join(f"{document['id']} (score {document['score']:.1f})" for document in found)
+    if semconv.GEN_AI_INPUT_MESSAGES in tags:
+        instruction, _, question = split_prompt(_messages(tags[semconv.GEN_AI_INPUT_MESSAGES]))
+        yield "instruction", instruction
+        yield "question", question
+    if semconv.GEN_AI_OUTPUT_MESSAGES in tags:
+        yield "answer", " ".join(text for _, text in _messages(tags[semconv.GEN_AI_OUTPUT_MESSAGES]))
+
+
+def _messages(recorded: str) -> list[tuple[str, str]]:
+    """``(role, text)`` of messages as the GenAI conventions record them."""
+    return [
+        (message["role"], "\n\n".join(part["content"] for part in message["parts"] if part["type"] == "text"))
+        for message in json.loads(recorded)
+    ]
+
+
+def _duration(microseconds: int) -> str:
+    return f"{microseconds / 1000:.1f} ms" if microseconds < 1_000_000 else f"{microseconds / 1_000_000:.1f} s"
+
+
+def _shorten(value: str) -> str:
+    """One line, cut where it is long."""
+    text = " ".join(value.split())
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -31,6 +31,12 @@ HANDLE_HEADER = "feedback-handle"
 VOTES = {"/ask": ("thumbs", "up", "down"), "/ask/stream": ("helpful", "yes", "no")}
 """What each page offers: the signal, and its values for a right and a wrong answer."""
 
+FAULTS = {
+    "beside-the-point": "That's not what I asked.",
+    "cut-off": "It stops before it says anything.",
+}
+"""Reasons for a vote against an answer, and the words of those who explain it."""
+
 COPY_SHARE = 0.15
 """Of the right answers: copied."""
 ASK_AGAIN_SHARE = 0.25
@@ -75,11 +81,17 @@ class Row:
         self.negative += not up
 
 
+COUNTED = ("answers", "right", "voted", "positive", "negative", "changed", "retracted", "explained")
+"""The plain counts of a row."""
+
+
 @dataclass
 class Truth:
     """What the users did: by page and prompt, and what went wrong."""
 
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    asked_again: int = 0
+    """Questions that were put once more, in other words."""
     failed: int = 0
     """Questions without an answer."""
     without_handle: int = 0
@@ -97,8 +109,9 @@ class Truth:
             {"page": page, "prompt": prompt, **asdict(row), "implicit": dict(sorted(row.implicit.items()))}
             for (page, prompt), row in sorted(self.rows.items())
         ]
+        again = {"asked_again": self.asked_again}
         trouble = {"failed": self.failed, "without_handle": self.without_handle, "refused": self.refused}
-        return {"rows": rows, **trouble}
+        return {"rows": rows, **again, **trouble}
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,12 @@ class Outcome:
     answer: Answer
     row: Row
     right: bool
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with a wrong answer, as far as its reader can see."""
+        whole = self.answer.text.rstrip(" \n)\"'").endswith((".", "!", "?"))
+        return "beside-the-point" if whole else "cut-off"
 
     def ballot(self, *, up: bool) -> tuple[str, str]:
         """The page's signal and its value for up or down."""
@@ -194,6 +213,7 @@ class Crowd:
         if outcome and not outcome.right and dice.random() < ASK_AGAIN_SHARE:
             if dice.random() < REPHRASE_SHARE:
                 await self._tell(dice, outcome, "rephrase", _likeness(*wordings))
+            self.truth.asked_again += 1
             await self._ask_and_judge(dice, question, page, wordings[1], conversation)
 
     async def _ask_and_judge(
@@ -218,7 +238,7 @@ class Crowd:
 
     async def _vote(self, dice: random.Random, outcome: Outcome) -> None:
         """Vote by whether the answer was right; sometimes a second thought will follow."""
-        reasons = [] if outcome.right else ["beside-the-point"]
+        reasons = [] if outcome.right else [outcome.fault]
         if not await self._send(dice, outcome, *outcome.ballot(up=outcome.right), reasons=reasons):
             return
         outcome.row.voted += 1
@@ -241,7 +261,7 @@ class Crowd:
         outcome.row.retracted += await self._send(dice, outcome, signal, None)
 
     async def _explain(self, dice: random.Random, outcome: Outcome) -> None:
-        comment = "Just what I needed." if outcome.right else "That's not what I asked."
+        comment = "Just what I needed." if outcome.right else FAULTS[outcome.fault]
         ballot = outcome.ballot(up=outcome.right)
         outcome.row.explained += await self._send(dice, outcome, *ballot, comment=comment)
 
@@ -282,22 +302,41 @@ def _client(url: str) -> httpx.AsyncClient:
 
 
 def show_truth(truth: Truth, console: Console) -> None:
-    """Print what the users know as a table."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    """Print what the users know as a table, and how its numbers hang together."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False)
     for name in ("page", "prompt"):
         table.add_column(name, no_wrap=True)
-    for name in ("answers", "right", "voted", "up", "down", "changed", "copied", "again"):
-        table.add_column(name, justify="right")
+    for name in ("answers", "right", "voted on", "changed", "opinions", "up", "down"):
+        table.add_column(name, justify="right", no_wrap=True)
     for (page, prompt), row in sorted(truth.rows.items()):
-        votes = (row.voted, row.positive, row.negative, row.changed + row.retracted)
-        counts = (row.answers, row.right, *votes, row.implicit["copy"], row.implicit["rephrase"])
-        table.add_row(Text(page), Text(prompt), *(str(count) for count in counts))
+        table.add_row(Text(page), Text(prompt), *_cells(row))
+    rows = truth.rows.values()
+    table.add_section()
+    total = Row(**{name: sum(getattr(row, name) for row in rows) for name in COUNTED})
+    table.add_row("all", "", *_cells(total))
     console.print(table)
+    console.print(Text(_explain(truth, total)))
     if truth.failed or truth.without_handle or truth.refused:
         console.print(
             f"{truth.failed} questions had no answer, {truth.without_handle} answers came without a handle, "
             f"{truth.refused} feedbacks were refused."
         )
+
+
+def _cells(row: Row) -> list[str]:
+    right = f"{row.right / row.answers:.0%}".replace("%", " %") if row.answers else ""
+    opinions = row.positive + row.negative
+    numbers = (row.voted, row.changed, opinions, row.positive, row.negative)
+    return [str(row.answers), right, *map(str, numbers)]
+
+
+def _explain(truth: Truth, total: Row) -> str:
+    questions = total.answers + truth.failed - truth.asked_again
+    return (
+        f"{questions} questions, of which {truth.asked_again} were asked again in other words: {total.answers} "
+        "answers.\nA changed vote counts again, as what it became:\n  voted on + changed = opinions = up + down\n"
+        f"{total.retracted} votes were taken back, {total.explained} explained by a comment."
+    )
 
 
 def progress_bar(console: Console) -> Progress:

@@ -1,18 +1,26 @@
-"""What the demo shows: the comparison finds every difference, the table ranks, the tree is safe to look at."""
+"""What the demo shows of its numbers: the comparison finds every difference, the tables rank and add up."""
 
 import io
 from collections import Counter
-from typing import Any
 
 import pytest
-from examples.satisfaction import PAGES, Line, Lines, expected, find_differences, show_lines, version_of
-from examples.trace_tree import build_tree, plain
-from examples.users import Row, Truth
+from examples.satisfaction import (
+    PAGES,
+    Line,
+    Lines,
+    agreement,
+    expected,
+    find_differences,
+    show_lines,
+    version_of,
+)
+from examples.users import Row, Truth, show_truth
 from rich.console import Console, RenderableType
 
 from otel_feedback._prompts import fingerprint
 
 TERSE = next(prompt for prompt in PAGES["/ask"] if prompt.name == "terse")
+TUTOR = next(prompt for prompt in PAGES["/ask/stream"] if prompt.name == "tutor")
 KEY = ("/ask", version_of(TERSE.instruction))
 COUNTS = {"answers": 9, "voted": 5, "positive": 4, "negative": 2, "changes": 3, "copy": 1, "rephrase": 0}
 
@@ -26,10 +34,15 @@ def lines(**changed: int) -> Lines:
     return {KEY: Line(*KEY, counts={**COUNTS, **changed})}
 
 
-def shown(what: RenderableType) -> str:
-    console = Console(file=io.StringIO(), width=200, color_system=None)
+def written(console: Console) -> list[str]:
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return [line.rstrip() for line in lines]
+
+
+def shown(what: RenderableType, *, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(what)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return written(console)
 
 
 def test_the_example_computes_a_fingerprint_as_the_library_does() -> None:
@@ -60,57 +73,52 @@ def test_lines_that_only_one_side_has_are_differences() -> None:
     assert find_differences({**lines(), KEY: Line(*KEY, counts={**COUNTS, "accept": 1})}, truth())
 
 
-def test_the_table_is_worst_first_and_says_where_there_is_not_enough() -> None:
-    """The upper bound of the interval ranks; without one a line comes last and has no number."""
-    good = Line("/ask", "b" * 12, shares={"satisfaction": 0.8, "low": 0.6, "high": 0.9, "response_rate": 0.1})
-    bad = Line("/ask", KEY[1], shares={"satisfaction": 0.4, "low": 0.2, "high": 0.6, "response_rate": 0.12})
-    few = Line("/few", "c" * 12)
-    text = shown(show_lines({(line.template, line.version): line for line in (few, good, bad)}))
-    assert text.index(KEY[1]) < text.index("b" * 12) < text.index("c" * 12)
-    assert "terse" in text
-    assert "20% to 60%" in text
-    assert text.count("not enough") == 2  # response rate and satisfaction of the line without numbers
+def ranked() -> Lines:
+    counts = {**COUNTS, "answers": 1412, "voted": 142, "positive": 80, "negative": 120}
+    good = Line("/ask/stream", version_of(TUTOR.instruction), counts, {"satisfaction": 0.8, "low": 0.6, "high": 0.9})
+    bad = Line(*KEY, counts, {"satisfaction": 0.4, "low": 0.2, "high": 0.616})
+    few = Line("/few", "c" * 12, COUNTS)
+    return {(line.template, line.version): line for line in (few, good, bad)}
 
 
-DOCUMENTS = '[{"id": "del#0", "score": 2.25}]'
-
-
-def span(name: str, number: int, parent: int | None = None, **tags: Any) -> dict[str, Any]:
-    return {
-        "traceID": "t",
-        "spanID": str(number),
-        "operationName": name,
-        "startTime": number,
-        "duration": 1500,
-        "references": [] if parent is None else [{"spanID": str(parent)}],
-        "tags": [{"key": key, "value": value} for key, value in tags.items()],
-    }
-
-
-def test_a_trace_becomes_a_tree_with_what_tells_the_story() -> None:
-    """Children stand below their parents in order of time; spans of single HTTP messages are only counted."""
-    spans = [
-        span("feedback thumbs", 3, parent=1, **{"feedback.sentiment": "negative"}),
-        span("POST /ask", 1, parent=99, **{"feedback.documents": DOCUMENTS, "http.url": "not shown"}),
-        span("POST /ask http send", 4, parent=1, **{"asgi.event.type": "http.response.body"}),
-        span("chat", 2, parent=1, **{"gen_ai.request.model": "m" * 200}),
+def test_the_table_is_worst_first_and_fits_a_narrow_terminal() -> None:
+    """The upper bound of the interval ranks; a line without one comes last and has no number; nothing is cut."""
+    assert shown(show_lines(ranked()), width=80)[1:6] == [
+        " page         prompt  version          voted on  opinions    satisfaction",
+        f" {'─' * 72}",
+        " /ask         terse   e8cacefe5611  142 of 1412       200  40 % (20\N{EN DASH}62 %)",
+        " /ask/stream  tutor   91034e46a7ae  142 of 1412       200  80 % (60\N{EN DASH}90 %)",
+        " /few         ?       cccccccccccc       5 of 9         6      not enough",
     ]
-    assert shown(build_tree(spans)).split("\n")[:-1] == [
-        "trace t",
-        "├── POST /ask  1.5 ms",
-        "│   feedback.documents del#0 (2.2)",
-        "│   ├── chat  1.5 ms",
-        f"│   │   gen_ai.request.model {'m' * 100}...",
-        "│   └── feedback thumbs  1.5 ms",
-        "│       feedback.sentiment negative",
-        "└── and spans of single HTTP messages: 1",
+
+
+def test_the_sentence_of_agreement_adds_the_rows_up() -> None:
+    """Its totals are those that are compared; opinions are those up and those down."""
+    assert agreement(truth()).splitlines() == [
+        "Prometheus and the users agree on every count, row by row. In total:",
+        "  9 answers, 5 of them voted on",
+        "  6 opinions, 4 up and 2 down",
+        "  3 votes changed or taken back",
+        "  1 answers copied, 0 questions seen to be asked again",
     ]
-    assert shown(build_tree([])) == "an empty trace\n"
 
 
-def test_foreign_text_cannot_speak_to_the_terminal() -> None:
-    """Escape sequences, links and broken markup of others are shown as they are, harmless."""
-    assert shown(plain("\x1b[31mred\x1b]8;;x\x07 [link=file:///x]y[/link] [/x]")) == (
-        "�[31mred�]8;;x� [link=file:///x]y[/link] [/x]\n"
-    )
-    assert plain("\u202eleft \ud800").plain == "�left �"
+def test_what_the_users_know_adds_up_before_the_reader() -> None:
+    """Voted on and changed make the opinions; questions and those asked again make the answers; 80 columns do."""
+    known = Truth(rows={**truth().rows, ("/ask/stream", "thorough"): Row(1000, 250)}, asked_again=109)
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    show_truth(known, console)
+    assert written(console) == [
+        "",
+        " page         prompt    answers  right  voted on  changed  opinions  up  down",
+        f" {'─' * 76}",
+        " /ask         terse           9   67 %         5        1         6   4     2",
+        " /ask/stream  thorough     1000   25 %         0        0         0   0     0",
+        "",
+        " all                       1009   25 %         5        1         6   4     2",
+        "",
+        "900 questions, of which 109 were asked again in other words: 1009 answers.",
+        "A changed vote counts again, as what it became:",
+        "  voted on + changed = opinions = up + down",
+        "2 votes were taken back, 0 explained by a comment.",
+    ]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from examples.rag_service import app as service
 from examples.servers import Addresses
-from examples.users import VOTES, Crowd, Truth, Visit
+from examples.users import FAULTS, VOTES, Crowd, Truth, Visit
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -118,6 +118,33 @@ async def test_a_first_vote_says_whether_the_fact_is_in_the_answer() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("Instances are true.", "beside-the-point"),
+        ('(To create one, use parentheses: "()".)\n', "beside-the-point"),
+        ("Which one?", "beside-the-point"),
+        ("If a class defines neither, all its", "cut-off"),
+        ("The base class, as in:", "cut-off"),
+        ("", "cut-off"),
+    ],
+)
+def test_a_reader_sees_whether_an_answer_ends_with_its_sentence(text: str, fault: str) -> None:
+    """What stops within a sentence is cut off; another wrong answer is beside the point."""
+    assert users.Outcome("/ask", users.Answer(text, "terse", None), users.Row(), right=False).fault == fault
+
+
+async def test_who_votes_against_an_answer_says_what_is_wrong_with_it() -> None:
+    """The first vote gives the reason, and the words of who explains it later say the same; praise has none."""
+    truth = await run(replace(VISIT, vote_rate=1), inbox := Inbox())
+    firsts = [body for body in inbox.bodies if "reasons" in body]
+    against = {body["handle"]: body["reasons"] for body in firsts if body["value"] in {"down", "no"}}
+    assert sum(len(body["reasons"]) for body in firsts) == len(against)
+    assert len(against) == sum(row.answers - row.right for row in truth.rows.values())
+    comments = [(body["handle"], body["comment"]) for body in inbox.bodies if "comment" in body]
+    assert {(*against[handle], said) for handle, said in comments if handle in against} == set(FAULTS.items())
+
+
 async def test_the_seed_decides_and_not_who_comes_first() -> None:
     """The same seed gives the same truth, however many come at a time; another seed gives another."""
     one = await run(VISIT, Inbox())
@@ -131,7 +158,7 @@ async def test_about_one_in_ten_is_voted_on_and_wrong_answers_are_asked_again() 
     truth = await run(VISIT, Inbox())
     answers, voted = (sum(getattr(row, name) for row in truth.rows.values()) for name in ("answers", "voted"))
     assert 0.06 < voted / answers < 0.14
-    assert answers > VISIT.questions
+    assert answers == VISIT.questions + truth.asked_again > VISIT.questions
 
 
 async def test_a_worse_prompt_answers_worse_by_itself() -> None:

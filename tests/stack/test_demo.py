@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,21 +37,43 @@ def test_a_thousand_questions_and_every_number_equals(parts: Parts, tmp_path: Pa
     """The table out of Prometheus agrees with the users, a bad answer's trace is shown, and nothing is left."""
     command = [*DEMO, "--questions", "1000", "--seed", "7"]
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=180
+        command,
+        cwd=REPOSITORY,
+        env=environment(tmp_path, COLUMNS="80"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
     )
     said = done.stdout
     assert done.returncode == demo.EQUAL, said + done.stderr
-    assert "Prometheus and the users agree on every count: 1" in said
+    numbers, _, rest = said.partition("One bad answer")
+    tree, _, look = rest.partition("Where to look")
+    assert "Prometheus and the users agree on every count, row by row. In total:\n  1" in numbers
     for prompt in ("thorough", "terse", "tutor", "frugal"):
-        assert said.count(prompt) == 2  # what the users know, what Prometheus says
-    tree = said.partition("One bad answer")[2]
-    story = ["trace ", "POST /ask", "retrieval python-reference", "chat extract-1", "feedback ", "negative"]
+        assert numbers.count(prompt) == 2  # what the users know, what Prometheus says
+    story = ["trace ", "POST /ask", "prompt:", "retrieval python-reference", "documents:", "chat extract-1"]
+    story += ["instruction:", "question:", "answer:", "feedback ", "reasons:", "as before", "comment:"]
     places = [tree.index(each) for each in story]
     assert places == sorted(places)
-    assert "make demo KEEP=1" in said
-    assert "http://127.0.0.1:3000" in said
+    assert "`make demo KEEP=1`" in look
+    assert "http://127.0.0.1:3000" in look
+    assert not re.search(r"127\.0\.0\.1:(?!3000)|" + re.escape(str(tmp_path)), look)  # nothing that is gone by now
+    assert max(map(len, said.splitlines())) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in numbers  # no cell is cut
     assert left_running(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def assert_commands_work(said: str) -> None:
+    """Copied from the terminal into a shell, every command that only reads answers with what it promises."""
+    look = said.partition("Where to look")[2]
+    commands = [command for command in re.split(r"\n(?=\S)", look) if "\n  curl -s" in command]
+    assert len(commands) == 3
+    for command in commands:
+        shell = command.partition("\n")[2]
+        done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True, timeout=30)
+        assert re.search(r'"feedback\.?_?sentiment"', done.stdout), shell
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -68,6 +91,7 @@ def test_it_runs_on_until_it_is_told_to_end(parts: Parts, tmp_path: Path, how: s
             said = "".join(iter(running.stdout.readline, "Ctrl-C ends everything.\n"))
             assert running.poll() is None, said
             assert len(left_running(tmp_path)) == 6
+            assert_commands_work(said)
             running.send_signal(how)
             assert running.wait(timeout=60) == demo.EQUAL
         finally:
@@ -119,7 +143,7 @@ def test_a_program_that_does_not_start_is_named_and_the_others_end(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The end of its log says why, the exit code is another one, and nothing is left."""
-    monkeypatch.setattr(demo, "telemetry_environment", lambda *_: {"OTEL_FEEDBACK_HANDLE_KEYS": "no key"})
+    monkeypatch.setattr(demo, "telemetry_environment", lambda *_, **__: {"OTEL_FEEDBACK_HANDLE_KEYS": "no key"})
     assert run_here(tmp_path, monkeypatch) == demo.NOT_STARTED
     said = capsys.readouterr().out
     assert "capture ended at its start" in said
