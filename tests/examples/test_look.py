@@ -75,7 +75,7 @@ def test_without_pages_there_are_commands_that_fit_the_terminal() -> None:
     assert f"  curl -s {jaeger}/api/traces/4bf9" in told
     assert not {f"  {jaeger}", f"  {prometheus}"} & {line.rstrip("/") for line in told}
     assert max(len(line) for line in "\n".join(told).splitlines()) <= 80
-    assert pages.startswith("No web pages here: Jaeger and Prometheus, as built from source,")
+    assert pages.startswith("Without web pages: Jaeger and Prometheus, since")
     assert "on PATH" in pages
     assert GRAFANA in pages
 
@@ -83,4 +83,4 @@ def test_without_pages_there_are_commands_that_fit_the_terminal() -> None:
 def test_only_the_one_without_pages_is_named() -> None:
     """Jaeger's own program beside a Prometheus that was built here."""
     with server(*PAGE) as jaeger, server(*BROKEN) as prometheus:
-        assert sights(jaeger, prometheus).explain_pages().startswith("No web pages here: Prometheus, as built")
+        assert sights(jaeger, prometheus).explain_pages().startswith("Without web pages: Prometheus, since")
