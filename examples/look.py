@@ -98,6 +98,6 @@ class Sights:
         if not bare:
             return f"Jaeger and Prometheus have web pages here. Dashboards come with Docker: {grafana}."
         return (
-            f"Without web pages: {' and '.join(bare)}, since what is built from source speaks JSON only. For pages, put "
-            f"the makers' own Jaeger {JAEGER} and Prometheus {PROMETHEUS} on PATH or, with Docker, run {grafana}."
+            f"Without web pages: {' and '.join(bare)}, since what is built from source speaks JSON only. For pages, "
+            f"put the makers' own Jaeger {JAEGER} and Prometheus {PROMETHEUS} on PATH or, with Docker, run {grafana}."
         )
