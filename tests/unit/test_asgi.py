@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import contextvars
-from unittest import mock
 
 import httpx
 import pytest
@@ -19,27 +18,12 @@ from starlette.responses import FileResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route
 from tests.unit.asgi_client import Wire, ask, body, instrumented, model_call, read, run, scope, start
 
-from otel_feedback import _guard, _record, interaction, semconv
+from otel_feedback import _record, interaction, semconv
 from otel_feedback._handle import Handle
 from otel_feedback.instrumentation import FeedbackMiddleware, asgi
 from otel_feedback.testing import telemetry
 
-
-@pytest.fixture(autouse=True)
-def _no_routes():
-    asgi._answering_routes.clear()
-
-
-@pytest.fixture
-def guarded(seen):
-    """As in a service: the guard swallows what fails, where a test's raises it."""
-    with mock.patch.object(_guard, "_strict", False):
-        yield
-
-
-@pytest.fixture
-def tracer(seen):
-    return seen.provider.get_tracer("test")
+pytestmark = pytest.mark.usefixtures("no_routes")
 
 
 def answering(tracer, *headers, model="m-1", status=200):

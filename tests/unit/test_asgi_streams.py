@@ -12,18 +12,9 @@ from starlette.routing import Route
 from tests.unit.asgi_client import Wire, ask, body, chunks, instrumented, model_call, run, scope, start
 
 from otel_feedback import interaction, semconv
-from otel_feedback.instrumentation import asgi
 from otel_feedback.testing import telemetry
 
-
-@pytest.fixture(autouse=True)
-def _no_routes():
-    asgi._answering_routes.clear()
-
-
-@pytest.fixture
-def tracer(seen):
-    return seen.provider.get_tracer("test")
+pytestmark = pytest.mark.usefixtures("no_routes")
 
 
 def streaming(tracer, *, before=0.0, first=0.0, progress=None, model="m-1", calls=True):

@@ -12,36 +12,20 @@ from tests.unit.capture_http import client, problem, send
 from tests.unit.feedback_parts import SPAN, Parts
 from tests.unit.test_record import BAD_HANDLES, Outbox
 
-from otel_feedback import _guard, _runtime, semconv
+from otel_feedback import semconv
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
 from otel_feedback.capture.body import MAX_BODY
 from otel_feedback.testing import TEST_KEYS
 
 SECRET = "secret" + secrets.token_hex(8)
-
-
-@pytest.fixture(autouse=True)
-def process():
-    """Settings and warnings of nobody else; an error of ours is raised."""
-    _runtime.reset()
-    _runtime.configure(Settings(handle_keys=TEST_KEYS))
-    with _guard.strict():
-        yield
-    _runtime.reset()
+pytestmark = pytest.mark.usefixtures("own_process")
 
 
 @pytest.fixture
 def parts():
     """A recorder over an outbox."""
     return Parts(delivery=Outbox(), settings=Settings(handle_keys=TEST_KEYS, capture_text=True))
-
-
-@pytest.fixture
-async def http(parts):
-    """A client of the endpoint."""
-    async with client(capture_app(recorder=parts.recorder)) as http:
-        yield http
 
 
 async def test_a_vote_is_accepted_and_carried(http, parts):
@@ -326,13 +310,12 @@ async def test_a_delivery_that_refuses_asks_the_sender_to_come_again(http, parts
     assert [c.attributes[semconv.FEEDBACK_FIRST] for c in parts.delivery.carriers] == [True]
 
 
-async def test_a_failure_of_our_own_is_a_problem_too(parts, monkeypatch, caplog):
+async def test_a_failure_of_our_own_is_a_problem_too(parts, monkeypatch, caplog, guarded):
     """500 without details, for the sender and in the log; the next request is served."""
 
     def broken(*args, **kwargs):
         raise ZeroDivisionError(SECRET)
 
-    monkeypatch.setattr("otel_feedback._guard._strict", False)
     monkeypatch.setattr(parts.recorder, "submit", broken)
     async with client(capture_app(recorder=parts.recorder)) as http:
         response = await send(http, {"handle": parts.handle(), "signal": "thumbs", "value": "up"})

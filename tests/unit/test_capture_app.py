@@ -10,7 +10,7 @@ from tests.unit.capture_http import client, problem, send
 from tests.unit.feedback_parts import Parts
 from tests.unit.test_record import Outbox
 
-from otel_feedback import _guard, _runtime, semconv
+from otel_feedback import _runtime, semconv
 from otel_feedback._record import record, recorder_in_use
 from otel_feedback._settings import Settings
 from otel_feedback.capture import body, capture_app
@@ -18,29 +18,13 @@ from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.testing import TEST_KEYS
 
 PAGE = "https://chat.example.com"
-
-
-@pytest.fixture(autouse=True)
-def process():
-    """Settings and warnings of nobody else; an error of ours is raised."""
-    _runtime.reset()
-    _runtime.configure(Settings(handle_keys=TEST_KEYS))
-    with _guard.strict():
-        yield
-    _runtime.reset()
+pytestmark = pytest.mark.usefixtures("own_process")
 
 
 @pytest.fixture
 def parts():
     """A recorder over an outbox."""
     return Parts(delivery=Outbox())
-
-
-@pytest.fixture
-async def http(parts):
-    """A client of the endpoint."""
-    async with client(capture_app(recorder=parts.recorder)) as http:
-        yield http
 
 
 async def test_pages_of_allowed_origins_may_ask_and_send(parts):

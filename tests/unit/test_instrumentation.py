@@ -8,7 +8,6 @@ import sys
 import textwrap
 import weakref
 from pathlib import Path
-from unittest import mock
 
 import fastapi
 import pytest
@@ -49,13 +48,6 @@ def instrumentor():
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
     _runtime.reset()
-
-
-@pytest.fixture
-def guarded(instrumentor):
-    """As in a service: the guard swallows what fails, where a test's raises it."""
-    with mock.patch.object(_guard, "_strict", False):
-        yield
 
 
 def new_provider(sampler=ALWAYS_ON):

@@ -23,12 +23,6 @@ from otel_feedback._facts import CallNote
 from otel_feedback.testing import telemetry
 
 
-@pytest.fixture
-def host(seen):
-    """The service under test."""
-    return Host(seen)
-
-
 class TestRequest:
     """Rule 2: the HTTP server span, once an inference starts below it."""
 

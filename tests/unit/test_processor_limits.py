@@ -31,12 +31,6 @@ from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
 from otel_feedback.testing import telemetry
 
 
-@pytest.fixture
-def host(seen):
-    """The service under test."""
-    return Host(seen)
-
-
 class Limited:
     """A host with span limits, and what it exports."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from unittest import mock
 
 import flask
 import pytest
@@ -15,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 from tests.unit.asgi_client import ask, body, instrumented, model_call, read, start
 
-from otel_feedback import _guard, interaction, semconv
+from otel_feedback import interaction, semconv
 from otel_feedback.instrumentation import _frameworks, _propagator
 from otel_feedback.testing import telemetry
 
@@ -31,18 +30,6 @@ def _installed():
     yield
     propagators.set_global_response_propagator(before)
     _frameworks.unpatch()
-
-
-@pytest.fixture
-def guarded(seen):
-    """As in a service: the guard swallows what fails, where a test's raises it."""
-    with mock.patch.object(_guard, "_strict", False):
-        yield
-
-
-@pytest.fixture
-def tracer(seen):
-    return seen.provider.get_tracer("test")
 
 
 def serve(seen, view, rule="/ask/<item>"):

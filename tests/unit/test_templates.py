@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from unittest import mock
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
-from otel_feedback import PromptTemplate, _guard, _ledger, semconv
+from otel_feedback import PromptTemplate, _ledger, semconv
 from otel_feedback._prompts import fingerprint
 from otel_feedback.instrumentation import _templates
 from otel_feedback.testing import telemetry
@@ -93,13 +92,6 @@ def seen(request, monkeypatch):
         yield seen
         _templates.unhook()
         instrumentor.uninstrument()
-
-
-@pytest.fixture
-def guarded(seen):
-    """As in a service: the guard swallows what fails, where a test's raises it."""
-    with mock.patch.object(_guard, "_strict", False):
-        yield
 
 
 @pytest.fixture
