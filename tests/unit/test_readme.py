@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from otel_feedback import _record
+from otel_feedback.cli.app import app
 from otel_feedback.testing import telemetry
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -70,3 +73,36 @@ def test_contributing_names_every_module_of_the_library() -> None:
     modules -= {"__pycache__"}
     missing = [name for name in sorted(modules) if f"`{name}`" not in text and f"`{name}/`" not in text]
     assert not missing
+
+
+def test_the_readme_tells_things_in_the_order_in_which_they_are_needed() -> None:
+    """One sentence, the short example, the two commands, what is emitted, settings, commands, privacy, development."""
+    text = (REPOSITORY / "README.md").read_text()
+    opening, _, _ = text.partition("```python")
+    title, sentence = opening.strip().split("\n\n")
+    assert title == "# otel-feedback"
+    assert sentence.count(". ") == 0
+    assert sentence.endswith(".")
+    headings = re.findall("^## (.*)$", text, re.MULTILINE)
+    wanted = ["Two commands", "What is emitted", "Settings and commands", "Privacy", "Development"]
+    assert [heading for heading in headings if heading in wanted] == wanted
+    assert headings[0] == wanted[0]
+
+
+def test_the_readme_has_every_command() -> None:
+    """Its table has the commands of `otel-feedback`, no more and no less."""
+
+    def commands(command: Any, name: str) -> set[str]:
+        below = getattr(command, "commands", None)
+        return set().union(*(commands(one, f"{name} {key}") for key, one in below.items())) if below else {name}
+
+    table = re.findall(r"^\| `(otel-feedback [^`]+)` \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert sorted(table) == sorted(commands(get_command(app), "otel-feedback"))
+
+
+@pytest.mark.parametrize("page", [*PAGES, "examples/README.md", "collector/README.md", "dashboards/README.md"])
+def test_every_target_that_a_page_names_is_there(page: str) -> None:
+    """Whoever types `make ...` as a page says is understood, and `make help` has a line on it."""
+    targets = set(re.findall("^([a-z]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^    )make ([a-z]+)", (REPOSITORY / page).read_text(), re.MULTILINE))
+    assert named <= targets
