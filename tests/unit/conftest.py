@@ -4,7 +4,7 @@ import pytest
 from tests.unit.capture_http import client
 from tests.unit.spans_of_a_host import Host, lenient
 
-from otel_feedback import _guard, _runtime
+from otel_feedback import _guard, _runtime, interaction
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
 from otel_feedback.instrumentation import asgi
@@ -52,3 +52,9 @@ async def http(parts):
     """A client of the capture endpoint over the module's own ``parts``."""
     async with client(capture_app(recorder=parts.recorder)) as http:
         yield http
+
+
+@pytest.fixture
+def answering(seen):
+    """A decorator that makes functions interactions."""
+    return interaction("answer", query_type="how-to", tracer_provider=seen.provider)
