@@ -1,4 +1,4 @@
-"""The processor as a guest: the host's limits and sampler, memory that is bounded, and no harm in trouble."""
+"""The processor's bounds: the host's span limits, memory, and what anybody who sends requests can choose."""
 
 import gc
 import json
@@ -8,26 +8,16 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from inline_snapshot import snapshot
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ALWAYS_ON,
-    Decision,
-    ParentBased,
-    Sampler,
-    SamplingResult,
-    TraceIdRatioBased,
-)
 from opentelemetry.trace import SpanKind
-from tests.unit.spans_of_a_host import CHAT, RETRIEVAL, TOOL, Host, facts, interactions, lenient, remote
+from tests.unit.spans_of_a_host import CHAT, RETRIEVAL, Host, facts
 
-from otel_feedback import PromptTemplate, _facts, _ledger, _limits, _processor, _runtime, interaction, semconv
-from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
+from otel_feedback import PromptTemplate, _facts, _ledger, _limits, _runtime, interaction
+from otel_feedback._processor import FeedbackSpanProcessor
 from otel_feedback.testing import telemetry
 
 
@@ -122,126 +112,6 @@ class TestLimits:
         assert [each["id"] for each in found] == [*map(str, range(20)), "long"]
         assert [len(each.get("content", "")) for each in found] == [1500] * 5 + [0] * 16
         assert len(text) <= _limits.MAX_JSON
-
-
-class TestSampling:
-    """What the service's sampler drops is followed for ourselves, and never exported."""
-
-    def test_a_dropped_request_is_followed(self):
-        """Its handle holds what was learned, and says that its span was dropped; nothing is exported."""
-        with telemetry(sampler=ALWAYS_OFF) as seen:
-            host = Host(seen)
-            with host.request() as server:
-                host.retrieve("d1")
-                host.chat()
-                handle = _ledger.handle_of(_ledger.current_sheet())
-                assert server.is_recording()
-                assert server.attributes["feedback.documents"] == '[{"id":"d1"}]'
-            read = _runtime.codec().read(handle)
-            assert (read.sampled, read.facts["feedback.model"]) == (False, "m-1")
-            assert seen.spans() == []
-
-    def test_spans_between_request_and_inference(self):
-        """Where nothing else leads from one to the other, the service's own spans in between are followed too."""
-        with telemetry(sampler=ALWAYS_OFF) as seen:
-            host = Host(seen)
-            with host.request() as server, host.span("answer the question"), host.span("deeper"):
-                host.chat()
-            assert server.attributes["feedback.model"] == "m-1"
-
-    def test_a_context_that_carries_the_sheet(self):
-        """Below our ASGI middleware, spans in between stay dropped, at no cost, and the inference is found."""
-        with telemetry(sampler=ALWAYS_OFF) as seen:
-            host = Host(seen)
-            with host.request() as server:
-                token = otel_context.attach(_ledger.with_sheet(_ledger.current_sheet()))
-                with host.span("answer the question") as between:
-                    assert not between.is_recording()
-                    host.chat()
-                otel_context.detach(token)
-            assert server.attributes["feedback.model"] == "m-1"
-
-    def test_an_interaction_below_a_dropped_request(self):
-        """``interaction()`` carries its sheet past dropped spans as well."""
-        with telemetry(sampler=ParentBased(ALWAYS_OFF)) as seen:
-            host = Host(seen)
-            with host.request(), interaction("answer", tracer_provider=seen.provider) as answer:
-                with host.span("answer the question") as between:
-                    assert not between.is_recording()
-                    host.chat()
-                assert _runtime.codec().read(answer.handle).facts["feedback.model"] == "m-1"
-
-    @pytest.mark.parametrize(
-        ("kind", "attributes", "kept"),
-        [
-            (SpanKind.SERVER, None, True),
-            (SpanKind.CLIENT, CHAT, True),
-            (SpanKind.INTERNAL, TOOL, True),
-            (SpanKind.INTERNAL, {"openinference.span.kind": "LLM"}, True),
-            (SpanKind.CLIENT, {"http.request.method": "GET"}, False),
-            (SpanKind.INTERNAL, None, False),
-            (SpanKind.CONSUMER, None, False),
-            (SpanKind.INTERNAL, 7, False),
-        ],
-    )
-    def test_what_is_kept_of_dropped_spans(self, kind, attributes, kept):
-        """Requests and what follows a GenAI convention; the rest stays as cheap as the service chose."""
-        with telemetry(), lenient():
-            result = KeepForFeedback(ALWAYS_OFF).should_sample(None, 1, "x", kind, attributes, ())
-        assert result.decision is (Decision.RECORD_ONLY if kept else Decision.DROP)
-
-    def test_what_a_caller_dropped(self):
-        """A parent-based sampler drops what its caller did; we follow it, from the remote parent on."""
-        with telemetry(sampler=ParentBased(ALWAYS_ON)) as seen:
-            host = Host(seen)
-            with host.request(context=remote(sampled=False)) as server:
-                host.chat()
-            assert server.attributes["feedback.model"] == "m-1"
-            assert seen.spans() == []
-
-    def test_a_sampled_request_is_sampled_as_before(self):
-        """The service's own decision, attributes and trace state pass through, and its name is told."""
-
-        class Marks(Sampler):
-            def should_sample(self, *args, **kwargs):
-                return SamplingResult(Decision.RECORD_AND_SAMPLE, {"marked": True}, trace.TraceState([("a", "b")]))
-
-            def get_description(self):
-                return "Marks"
-
-        sampler = KeepForFeedback(Marks())
-        result = sampler.should_sample(None, 1, "x", SpanKind.SERVER, {})
-        assert (result.decision, dict(result.attributes)) == (Decision.RECORD_AND_SAMPLE, {"marked": True})
-        assert result.trace_state.to_header() == "a=b"
-        assert sampler.get_description() == "KeepForFeedback{Marks}"
-
-    def test_a_ratio(self):
-        """Of many requests, those that the ratio samples are exported, each whole; all are followed."""
-        with telemetry(sampler=ParentBased(TraceIdRatioBased(0.5))) as seen:
-            host = Host(seen)
-            followed = 0
-            for number in range(64):
-                trace_id = (number << 58) + 1  # the sampler reads the lower 64 bits
-                with host.request(context=remote(trace_id, sampled=number % 4 == 0)) as server:
-                    host.chat()
-                    followed += server.attributes["feedback.model"] == "m-1"
-            exported = seen.spans()
-        assert followed == 64
-        assert len(interactions(seen)) == 16
-        assert len(exported) == 32
-
-    def test_a_broken_sampler_of_the_host(self):
-        """Its exception is the host's business, as it was without us."""
-
-        class Broken(Sampler):
-            def should_sample(self, *args, **kwargs):
-                raise ZeroDivisionError
-
-            def get_description(self):
-                return "Broken"
-
-        with pytest.raises(ZeroDivisionError):
-            KeepForFeedback(Broken()).should_sample(None, 1, "x")
 
 
 class TestMemory:
@@ -396,88 +266,6 @@ class TestMemory:
         assert 2900 < live <= 3000
         assert ended <= 20
         assert finished == 20
-
-
-class TestTrouble:
-    """What goes wrong stays ours; what is switched off stays off."""
-
-    def test_a_failure_of_ours_never_reaches_the_host(self, monkeypatch, caplog):
-        """Whatever breaks in the processor: the request is served, its spans are exported, one warning is logged."""
-        with telemetry() as seen, lenient():
-
-            def fails(*_, **__):
-                raise RuntimeError("what a user wrote")
-
-            for name in ("_start", "_end"):
-                monkeypatch.setattr(_processor, name, fails)
-            host = Host(seen)
-            for _ in range(2):
-                with host.request():
-                    host.chat()
-            assert len(seen.spans()) == 4
-        assert [record.getMessage().partition(";")[0] for record in caplog.records] == snapshot(
-            [
-                "otel-feedback: FeedbackSpanProcessor.on_start failed with RuntimeError",
-                "otel-feedback: FeedbackSpanProcessor.on_end failed with RuntimeError",
-            ]
-        )
-        assert "what a user wrote" not in caplog.text
-
-    def test_a_processor_that_sleeps(self, seen, host):
-        """Put to sleep, it follows nothing new, and finishes what it had begun."""
-        ours = seen.provider._active_span_processor._span_processors[0]
-        with host.request():
-            chat = host.start_chat()
-            ours.active = False
-            host.end_chat(chat)
-        with host.request("/asleep"):
-            host.chat()
-        assert interactions(seen) == [("POST /ask", "m-1")]
-        assert _ledger.ledger.sizes()[:2] == (0, 0)
-        ours.shutdown()
-        assert ours.force_flush()
-
-    def test_a_span_without_a_context(self):
-        """Some make spans by hand, for their exporters: they are nobody's."""
-        with telemetry():
-            FeedbackSpanProcessor().on_end(ReadableSpan("by hand"))
-            assert _ledger.ledger.sizes() == (0, 0, 0)
-
-    def test_two_of_them_in_one_provider(self, seen, host):
-        """A processor that was added twice finds what one finds."""
-        seen.provider.add_span_processor(FeedbackSpanProcessor())
-        with host.request():
-            host.retrieve("d1")
-            PromptTemplate("brief", "Be brief.", "3").format()
-            host.chat()
-        with interaction("answer", tracer_provider=seen.provider):
-            host.chat()
-        assert interactions(seen) == [("POST /ask", "m-1"), ("invoke_workflow answer", "m-1")]
-        assert facts(seen.spans()[0])["prompt.name"] == "brief"
-        assert _ledger.ledger.sizes()[:2] == (0, 0)
-
-    def test_a_host_whose_processor_reads_ours(self, seen, host):
-        """Another processor sees the facts on the span when it ends."""
-
-        class Reader(SpanProcessor):
-            def on_end(self, span):
-                found.append(span.attributes.get(semconv.FEEDBACK_MODEL))
-
-        found = []
-        seen.provider.add_span_processor(Reader())
-        with host.request():
-            host.chat()
-        assert found == [None, "m-1"]
-
-    def test_a_service_with_two_providers(self, seen, host):
-        """Spans of one provider below another's are one answer, each by its own service's name."""
-        with telemetry(resource={"service.name": "other"}) as other:
-            with Host(other).request():
-                host.chat()
-            with interaction("answer", tracer_provider=seen.provider):
-                pass
-            names = [span["attributes"].get("feedback.service.name") for span in (*other.spans(), *seen.spans())]
-        assert names == ["other", None, "test"]
 
 
 METHOD = {"http.request.method": "GET"}
