@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any, TypeVar
 
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, Tracer, TracerProvider
 
 from otel_feedback import _runtime
 from otel_feedback._handle import Handle
 from otel_feedback.instrumentation import FeedbackMiddleware
+from otel_feedback.semconv import FEEDBACK_INTERACTION
 
 T = TypeVar("T")
 Message = dict[str, Any]
@@ -157,3 +160,31 @@ async def chunks(send: Callable[[Message], Awaitable[None]], source: AsyncIterat
     async for chunk in source:
         await send(body(chunk, more=True))
     await send(body())
+
+
+def answering(tracer: Tracer, *headers: tuple[bytes, bytes], model: str = "m-1", status: int = 200) -> App:
+    """A plain endpoint: a model is called, then the response leaves at once."""
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        with model_call(tracer, model):
+            pass
+        await send(start(status, *headers))
+        await send(body(b"answer"))
+
+    return app
+
+
+def server_spans(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
+    """The server spans that were exported."""
+    return [span for span in exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
+
+
+def server_span(exporter: InMemorySpanExporter) -> ReadableSpan:
+    """The one server span that was exported."""
+    (span,) = server_spans(exporter)
+    return span
+
+
+def answers(exporter: InMemorySpanExporter) -> list[ReadableSpan]:
+    """The exported spans that say of themselves that they can be judged."""
+    return [span for span in exporter.get_finished_spans() if (span.attributes or {}).get(FEEDBACK_INTERACTION)]

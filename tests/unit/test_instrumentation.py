@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from tests.unit.asgi_client import ask, body, model_call, run, start
+from tests.unit.asgi_client import answers, ask, body, model_call, run, server_spans, start
 
 from otel_feedback import _guard, _ledger, _runtime, semconv
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
@@ -143,8 +143,7 @@ def test_fastapis_stack_keeps_its_classes(instrumentor, native):
     assert type(app.middleware_stack).__name__ == "ServerErrorMiddleware"
     assert _legacy_otel(app.middleware_stack) is not native
     assert wire.handle.facts[semconv.FEEDBACK_PROMPT_NAME] == "/ask/{item}"
-    servers = [span for span in provider.exporter.get_finished_spans() if span.kind is trace.SpanKind.SERVER]
-    assert [span.context.span_id for span in servers] == [wire.handle.span_id]
+    assert [span.context.span_id for span in server_spans(provider.exporter)] == [wire.handle.span_id]
 
 
 def test_starlettes_later_middlewares_stay_outside(instrumentor):
@@ -317,8 +316,7 @@ def test_a_websocket_of_fastapi_is_left_alone(instrumentor, native):
     with TestClient(app).websocket_connect("/ws") as socket:
         assert socket.receive_text() == "answer"
         assert socket.extra_headers == []
-    marked = [s for s in provider.exporter.get_finished_spans() if s.attributes.get(semconv.FEEDBACK_INTERACTION)]
-    assert [span.name for span in marked] == ["chat m-1"]
+    assert [span.name for span in answers(provider.exporter)] == ["chat m-1"]
 
 
 def test_a_processor_of_ours_that_breaks_never_reaches_the_service(instrumentor, monkeypatch, caplog, guarded):

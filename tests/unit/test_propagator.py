@@ -12,7 +12,7 @@ from opentelemetry.instrumentation import propagators
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
-from tests.unit.asgi_client import ask, body, instrumented, model_call, read, start
+from tests.unit.asgi_client import ask, body, instrumented, model_call, read, server_span, start
 
 from otel_feedback import interaction, semconv
 from otel_feedback.instrumentation import _frameworks, _propagator
@@ -57,7 +57,7 @@ def test_a_flask_answer_gets_one_handle_with_its_facts(seen, tracer):
 
     response = serve(seen, ask).get("/ask/7")
     [handle] = headers(response, "feedback-handle")
-    [server] = [span for span in seen.exporter.get_finished_spans() if span.kind is SpanKind.SERVER]
+    server = server_span(seen.exporter)
     assert read(handle).span_id == server.context.span_id
     assert read(handle).facts == {
         semconv.FEEDBACK_SERVICE_NAME: "test",
