@@ -5,16 +5,7 @@ from inline_snapshot import snapshot
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
-from tests.unit.spans_of_a_host import (
-    AGENT,
-    EMBEDDINGS,
-    RETRIEVAL,
-    TOOL,
-    WORKFLOW,
-    facts,
-    interactions,
-    remote,
-)
+from tests.unit.spans_of_a_host import AGENT, EMBEDDINGS, RETRIEVAL, TOOL, WORKFLOW, facts, interactions, remote
 
 from otel_feedback import PromptTemplate, _ledger, interaction, semconv
 

@@ -2,15 +2,7 @@
 
 import pytest
 from inline_snapshot import snapshot
-from tests.unit.spans_of_a_host import (
-    AGENT,
-    EMBEDDINGS,
-    RETRIEVAL,
-    TOOL,
-    WORKFLOW,
-    facts,
-    interactions,
-)
+from tests.unit.spans_of_a_host import AGENT, EMBEDDINGS, RETRIEVAL, TOOL, WORKFLOW, facts, interactions
 
 from otel_feedback import interaction
 

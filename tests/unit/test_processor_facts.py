@@ -3,15 +3,7 @@
 import pytest
 from inline_snapshot import snapshot
 from opentelemetry import trace
-from tests.unit.spans_of_a_host import (
-    CHAT,
-    EMBEDDINGS,
-    RETRIEVAL,
-    TOOL,
-    Host,
-    facts,
-    interactions,
-)
+from tests.unit.spans_of_a_host import CHAT, EMBEDDINGS, RETRIEVAL, TOOL, Host, facts, interactions
 
 from otel_feedback import PromptTemplate, _ledger, _processor, semconv
 from otel_feedback._facts import CallNote
