@@ -162,14 +162,20 @@ async def chunks(send: Callable[[Message], Awaitable[None]], source: AsyncIterat
     await send(body())
 
 
-def answering(tracer: Tracer, *headers: tuple[bytes, bytes], model: str = "m-1", status: int = 200) -> App:
+def answering(
+    tracer: Tracer,
+    *headers: tuple[bytes, bytes],
+    model: str = "m-1",
+    status: int = 200,
+    text: bytes = b"answer",
+) -> App:
     """A plain endpoint: a model is called, then the response leaves at once."""
 
     async def app(scope: Message, receive: Any, send: Any) -> None:
         with model_call(tracer, model):
             pass
         await send(start(status, *headers))
-        await send(body(b"answer"))
+        await send(body(text))
 
     return app
 

@@ -4,10 +4,10 @@ import pytest
 from tests.unit.capture_http import client
 from tests.unit.spans_of_a_host import Host, lenient
 
-from otel_feedback import _guard, _runtime, interaction
+from otel_feedback import _guard, _ledger, _runtime, interaction
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
-from otel_feedback.instrumentation import asgi
+from otel_feedback.instrumentation import FeedbackInstrumentor, asgi
 from otel_feedback.testing import TEST_KEYS
 
 
@@ -58,3 +58,16 @@ async def http(parts):
 def answering(seen):
     """A decorator that makes functions interactions."""
     return interaction("answer", query_type="how-to", tracer_provider=seen.provider)
+
+
+@pytest.fixture
+def instrumentor(no_routes):
+    """Our instrumentor, not joined to anything; it leaves again after the test."""
+    _runtime.configure(Settings(handle_keys=TEST_KEYS))
+    _ledger.ledger.clear()
+    instrumentor = FeedbackInstrumentor()
+    with _guard.strict():
+        yield instrumentor
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
+    _runtime.reset()
