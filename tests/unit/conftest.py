@@ -1,13 +1,14 @@
 """What unit tests share: a host under a provider with our processor, a guard as in production, and a clean process."""
 
 import pytest
+from opentelemetry.instrumentation import propagators
 from tests.unit.capture_http import client
 from tests.unit.spans_of_a_host import Host, lenient
 
 from otel_feedback import _guard, _ledger, _runtime, interaction
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
-from otel_feedback.instrumentation import FeedbackInstrumentor, asgi
+from otel_feedback.instrumentation import FeedbackInstrumentor, _frameworks, _propagator, asgi
 from otel_feedback.testing import TEST_KEYS
 
 
@@ -71,3 +72,14 @@ def instrumentor(no_routes):
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
     _runtime.reset()
+
+
+@pytest.fixture
+def propagator():
+    """Our response propagator is the process's, as in a service that was joined."""
+    before = propagators.get_global_response_propagator()
+    _frameworks.patch()
+    _propagator.install()
+    yield
+    propagators.set_global_response_propagator(before)
+    _frameworks.unpatch()
