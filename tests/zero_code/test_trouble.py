@@ -93,6 +93,15 @@ def test_with_a_setting_that_cannot_be_used(start, bare):
     one_warning(service, "OTEL_FEEDBACK_STREAM_WAIT_MS", "a number of milliseconds from 0 to 10000")
 
 
+def test_a_key_that_cannot_be_used_is_told_at_the_start(start, bare):
+    """Nobody has to ask first: the log of a deployment says so before its first answer; answers come all the same."""
+    service = start(*uvicorn("fastapi_app:app"), OTEL_FEEDBACK_HANDLE_KEYS="k1:HS256:...")
+    [warning] = service.warnings()
+    assert "OTEL_FEEDBACK_HANDLE_KEYS" in warning
+    assert service.handle("/ask") is None
+    assert len(service.warnings()) == 1
+
+
 def test_left_out_by_opentelemetrys_own_switch(start, bare):
     """OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=otel_feedback: the service is traced, without us and without a word."""
     service = start(*uvicorn("fastapi_app:app"), OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="otel_feedback")

@@ -60,7 +60,9 @@ class FeedbackInstrumentor(BaseInstrumentor):  # type: ignore[misc] # its base i
     def _instrument(self, **kwargs: Any) -> None:
         if not _runtime.enabled():
             return
-        _runtime.codec()  # a key that can't be used is told now and not with the first answer
+        settings = _runtime.settings()
+        if settings.handle_keys or settings.handle_keys_file:
+            _runtime.codec()  # keys that can't be used are told now and not with the first answer
         _attach.attach(kwargs.get("tracer_provider"))
         _frameworks.patch()
         _propagator.install()
