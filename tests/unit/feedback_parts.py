@@ -11,6 +11,7 @@ from otel_feedback._carrier import SpanDelivery
 from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._record import Recorder
 from otel_feedback._settings import Settings
+from otel_feedback.exceptions import DeliveryError
 from otel_feedback.testing import START, TEST_KEYS, SequentialIds, plain
 
 TRACE, SPAN = 0xA1, 0xB2
@@ -22,6 +23,25 @@ FACTS = {
     semconv.FEEDBACK_MODEL: "m-1",
     semconv.FEEDBACK_RESPONSE_ID: "r-9",
 }
+
+
+class Outbox:
+    """A delivery that keeps carriers, or refuses them while ``full``."""
+
+    def __init__(self):
+        self.carriers = []
+        self.full = False
+
+    def submit(self, carrier):
+        if self.full:
+            raise DeliveryError("The outbox is full.")
+        self.carriers.append(carrier)
+
+    def flush(self):
+        """Nothing waits here."""
+
+    def shutdown(self):
+        """Nothing to end."""
 
 
 @dataclass
@@ -72,3 +92,12 @@ class Parts:
     def close(self):
         """End the delivery's thread."""
         self.delivery.shutdown()
+
+
+def other_keys():
+    """A handle that another deployment made."""
+    codec = HandleCodec(Keyring.from_text(Keyring.generate_text("test")), clock=lambda: START)
+    return codec.issue(trace_id=TRACE, span_id=SPAN, sampled=True, facts={})
+
+
+BAD_HANDLES = [None, "", "x", "a.b.c", 5, b"bytes", ["list"], "\ud800", "x" * 1_000_000, other_keys()]

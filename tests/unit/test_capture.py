@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.capture_http import client, problem, send
-from tests.unit.feedback_parts import SPAN, Parts
-from tests.unit.test_record import BAD_HANDLES, Outbox
+from tests.unit.feedback_parts import BAD_HANDLES, SPAN, Outbox, Parts
 
 from otel_feedback import semconv
 from otel_feedback._settings import Settings

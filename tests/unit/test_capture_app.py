@@ -7,8 +7,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.unit.capture_http import client, problem, send
-from tests.unit.feedback_parts import Parts
-from tests.unit.test_record import Outbox
+from tests.unit.feedback_parts import Outbox, Parts
 
 from otel_feedback import _runtime, semconv
 from otel_feedback._record import record, recorder_in_use

@@ -7,39 +7,19 @@ import secrets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.feedback_parts import SPAN, TRACE, Parts
+from tests.unit.feedback_parts import BAD_HANDLES, SPAN, TRACE, Outbox, Parts
 
 from otel_feedback import _guard, _record, _runtime, semconv
 from otel_feedback._feedback import MAX_COMMENT, MAX_CORRECTION
-from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._limits import clean_text
 from otel_feedback._record import Receipt, Recorder, default_recorder, record, recorder_in_use
 from otel_feedback._settings import Settings
 from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Scale, Signal
-from otel_feedback.exceptions import DeliveryError, InvalidFeedbackError, InvalidHandleError
-from otel_feedback.testing import START, TEST_KEYS
+from otel_feedback.exceptions import InvalidFeedbackError, InvalidHandleError
+from otel_feedback.testing import TEST_KEYS
 
 PSEUDONYM_KEY = "p1:" + "cHNldWRvbnltLWtleS1mb3ItdGVzdHMtMzItYnl0ZXM"
 ANNA = "k1:" + "ab" * 16
-
-
-class Outbox:
-    """A delivery that keeps carriers, or refuses them while ``full``."""
-
-    def __init__(self):
-        self.carriers = []
-        self.full = False
-
-    def submit(self, carrier):
-        if self.full:
-            raise DeliveryError("The outbox is full.")
-        self.carriers.append(carrier)
-
-    def flush(self):
-        """Nothing waits here."""
-
-    def shutdown(self):
-        """Nothing to end."""
 
 
 @pytest.fixture(autouse=True)
@@ -126,15 +106,6 @@ def test_a_sealed_handle_says_who_judges_unless_the_caller_does():
         record(handle, "thumbs", "down", user="ben")
     hashes = [c.attributes[semconv.USER_HASH] for c in parts.delivery.carriers]
     assert hashes == [ANNA, _runtime.pseudonym("ben")]
-
-
-def other_keys():
-    """A handle that another deployment made."""
-    codec = HandleCodec(Keyring.from_text(Keyring.generate_text("test")), clock=lambda: START)
-    return codec.issue(trace_id=TRACE, span_id=SPAN, sampled=True, facts={})
-
-
-BAD_HANDLES = [None, "", "x", "a.b.c", 5, b"bytes", ["list"], "\ud800", "x" * 1_000_000, other_keys()]
 
 
 @pytest.mark.parametrize("handle", BAD_HANDLES, ids=range(len(BAD_HANDLES)))
