@@ -74,7 +74,7 @@ class TestErrors:
             {"name": 7},
             {"name": None},
         ],
-        ids=str,
+        ids=" and ".join,
     )
     def test_odd_arguments(self, arguments):
         """Whatever is handed over, the block runs, and everything inside can be called."""
