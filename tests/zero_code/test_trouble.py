@@ -1,6 +1,7 @@
 """Trouble around the plugin: the service behaves as before, and one warning says what is wrong and what mends it."""
 
 import pytest
+from stack.client import wait_until
 from stack.ports import choose_free
 from stack.processes import HOST
 from tests.zero_code.conftest import APPS, uvicorn, without_ours
@@ -65,6 +66,7 @@ def test_with_the_collector_away(start, bare):
     )
     for response in same_bytes(service, bare):
         assert "feedback-handle" in response.headers
+    wait_until(lambda: str(closed) in service.process.log(), "the exporter's own warning", timeout=20)
     assert service.warnings() == []
 
 
