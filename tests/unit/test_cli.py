@@ -143,7 +143,7 @@ def test_a_missing_part_is_named_with_the_command_that_adds_it(module, arguments
     assert f"pip install 'otel-feedback[{extra}]'" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["starlette", "pydantic"])
+@pytest.mark.parametrize("module", ["anyio", "starlette", "pydantic"])
 def test_mounting_without_the_extra_names_it_too(module):
     """A service that imports the endpoint gets the same sentence, as an error of ours."""
     code = WITHOUT.format(module) + "import otel_feedback.capture"
