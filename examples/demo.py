@@ -220,6 +220,8 @@ class Demo:
                 self._say(line)
         else:
             self._explain(sights.invite())
+            for line in sights.then():
+                self._say(line)
         self._explain(sights.explain_pages())
 
     def _keep_running(self) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from dashboards.queries import BY_TEMPLATE, SENTIMENT, TEMPLATE, Increase
+from stack.ports import Ports
+from stack.processes import HOST
 from stack.versions import JAEGER, PROMETHEUS
 
 from examples.servers import SERVICE_NAME, Addresses
@@ -57,6 +59,16 @@ class Sights:
             f"All of it ends now; `{KEEP}` keeps it running until Ctrl-C, and prints how to ask Jaeger for this trace "
             "and the others, Prometheus for every number, and the service a question of your own, to judge its answer."
         )
+
+    @staticmethod
+    def then() -> Iterator[str]:
+        """Lines for a run that ends now: where everything is while it is kept running."""
+        ports, addresses = Ports(), Addresses()
+        yield "While it is kept running, it is at (other ports, if one of these is taken):"
+        yield f"  the service  {addresses.service_url}"
+        yield f"  capture      {addresses.capture_url}"
+        yield f"  Jaeger       http://{HOST}:{ports.jaeger}"
+        yield f"  Prometheus   http://{HOST}:{ports.prometheus}"
 
     def show(self) -> Iterator[str]:
         """Lines for a run that stays: links to pages that are there, else commands to copy."""
