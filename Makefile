@@ -26,7 +26,7 @@ stack: parts ## run Collector, Jaeger and Prometheus until Ctrl-C, and print whe
 demo: parts ## run the example and its users against the real parts, and show what came of it (KEEP=1 runs on)
 	@$(BIN)/python -m examples.demo $(ARGS)
 
-test: check unit families whole ## check, unit tests on every Python, and every test on one with branch coverage
+test: check unit families whole ## check, unit tests on every Python, the families, and all the rest on one Python
 
 check: setup ## lint, formatting, types, layers, and unit tests with branch coverage (warnings are errors)
 	$(BIN)/ruff check .
@@ -42,7 +42,7 @@ families: setup ## the other two instrumentation families, each in an environmen
 	$(BIN)/nox --session families
 
 whole: setup system parts ## every test on one Python, with branch coverage
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest --cov --cov-report=term --ignore tests/families $(ARGS)
 
 bench: setup ## what taking part costs, as ratios to the bare OpenTelemetry SDK
 	@$(BIN)/python -m benchmarks $(ARGS)
