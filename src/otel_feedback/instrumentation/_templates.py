@@ -51,28 +51,32 @@ def _wrap(cls: str, methods: Sequence[str], module: Any, *, is_async: bool) -> N
             wrapt.wrap_function_wrapper(module, f"{cls}.{method}", _around_async if is_async else _around)
 
 
+class _noting:  # noqa: N801 - a block: ``with _noting(kwargs)``
+    """Leave word of a call's arguments while it is made, for whichever of the wrappers is the outer one."""
+
+    __slots__ = ("_note", "_token")
+
+    def __init__(self, kwargs: Mapping[str, Any]) -> None:
+        self._note = _note_of(kwargs) if _active else None
+
+    def __enter__(self) -> None:
+        if self._note is not None:
+            self._token = _ledger.note_call(self._note)
+            _processor.tell_current_call(self._note)
+
+    def __exit__(self, *_: object) -> None:
+        if self._note is not None:
+            _ledger.forget_call(self._token)
+
+
 def _around(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    note = _note_of(kwargs) if _active else None
-    if note is None:
+    with _noting(kwargs):
         return wrapped(*args, **kwargs)
-    token = _ledger.note_call(note)
-    _processor.tell_current_call(note)
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        _ledger.forget_call(token)
 
 
 async def _around_async(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    note = _note_of(kwargs) if _active else None
-    if note is None:
+    with _noting(kwargs):
         return await wrapped(*args, **kwargs)
-    token = _ledger.note_call(note)
-    _processor.tell_current_call(note)
-    try:
-        return await wrapped(*args, **kwargs)
-    finally:
-        _ledger.forget_call(token)
 
 
 @_guard.guarded()
