@@ -8,7 +8,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from opentelemetry import trace
 from opentelemetry.instrumentation import propagators
 from opentelemetry.trace import SpanKind
-from tests.unit.asgi_client import model_call, read
+from tests.unit.asgi_client import model_call, read, server_span
 
 from otel_feedback import semconv
 
@@ -51,9 +51,10 @@ def test_a_django_page_without_a_model_stays_as_it_was(tracer):
 
 
 @pytest.mark.parametrize("status", [304, 404, 500])
-def test_what_is_no_answer_gets_no_handle_from_django(tracer, status):
-    """As everywhere."""
+def test_what_is_no_answer_gets_no_handle_from_django(seen, tracer, status):
+    """As everywhere; an error is not counted as an answer."""
     assert send(tracer, HttpResponse("x", status=status)) is None
+    assert server_span(seen.exporter).attributes[semconv.FEEDBACK_INTERACTION] is (status < 400)
 
 
 def test_a_kept_django_response_never_carries_an_earlier_callers_handle(tracer):

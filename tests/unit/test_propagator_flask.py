@@ -6,7 +6,7 @@ import flask
 import pytest
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from tests.unit.asgi_client import model_call, read, server_span
+from tests.unit.asgi_client import answers, model_call, read, server_span
 
 from otel_feedback import interaction, semconv
 from otel_feedback.testing import telemetry
@@ -87,6 +87,8 @@ def test_what_is_no_answer_gets_no_handle_from_flask(seen, tracer, status):
     client = serve(seen, ask)
     response = client.get(f"/ask/{status}")
     assert (response.status_code, headers(response, "feedback-handle")) == (status, [])
+    # An error is no answer, and is not counted as one.
+    assert server_span(seen.exporter).attributes[semconv.FEEDBACK_INTERACTION] is (status < 400)
     assert len(headers(client.get("/ask/200"), "feedback-handle")) == 1
 
 
@@ -114,6 +116,7 @@ def test_an_error_of_a_flask_view_is_handled_as_before(seen, tracer):
 
     response = serve(seen, ask).get("/ask/1")
     assert (response.status_code, headers(response, "feedback-handle")) == (500, [])
+    assert answers(seen.exporter) == []
 
 
 def test_a_kept_flask_response_never_carries_an_earlier_callers_handle(seen, tracer):
