@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs the Debian packages named as arguments, each a program of the same name, where they are missing and we may.
+# Installs the Debian packages named as arguments where they are missing and we may. Each brings a program of the same
+# name, or of the one behind a colon (chromium-driver:chromedriver).
 # Else says what to install; the tests that need a missing program are then skipped, and say so. In CI it fails.
 set -eu
 
 missing=
-for program in "$@"; do
+for wanted in "$@"; do
     # nginx lives where only root's PATH leads.
-    PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || missing="$missing $program"
+    PATH="$PATH:/usr/sbin" command -v "${wanted#*:}" >/dev/null || missing="$missing ${wanted%:*}"
 done
 [ -n "$missing" ] || exit 0
 

@@ -6,7 +6,15 @@
     ├── PromptError                 a template that cannot be rendered; the message names the variable
     ├── InvalidHandleError          a handle that is not ours, expired or damaged: one message for all of them
     ├── InvalidFeedbackError        a feedback that says nothing we understand; ``field`` names the culprit
-    └── DeliveryError               a feedback that could not be made safe; nothing was recorded
+    ├── DeliveryError               a feedback that could not be made safe; nothing was recorded
+    ├── InvalidQueryError           a question to the store that can't be understood; ``field`` names the culprit
+    ├── NotFoundError               an answer that the store doesn't have
+    └── StoreError                  the store can't do what was asked; the message says what to do
+        ├── StoreHeldError          another process has the folder
+        ├── StoreNewerError         a newer version of otel-feedback wrote it
+        ├── StoreDamagedError       a file that can't be read
+        ├── StoreBusyError          too much waits to be written; come again in a moment
+        └── StoreFullError          the disk is full
 
 Only functions that are called to check something raise them (settings, templates, capture). What runs inside a host's
 request never does: see ``_guard.py``.
@@ -55,3 +63,43 @@ class InvalidFeedbackError(OtelFeedbackError):
 
 class DeliveryError(OtelFeedbackError):
     """A feedback that could not be made safe. Nothing of it was recorded, so that it can be sent again."""
+
+
+class InvalidQueryError(OtelFeedbackError):
+    """A question to the store that cannot be understood.
+
+    Attributes:
+        field: Name of the part that is wrong: ``since``, ``by``, ``after``, ...
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFoundError(OtelFeedbackError):
+    """An answer that the store does not have."""
+
+
+class StoreError(OtelFeedbackError):
+    """The store cannot do what was asked. Nothing was lost by it."""
+
+
+class StoreHeldError(StoreError):
+    """Another process has the folder open."""
+
+
+class StoreNewerError(StoreError):
+    """A newer version of otel-feedback wrote the folder."""
+
+
+class StoreDamagedError(StoreError):
+    """A file of the store that cannot be read."""
+
+
+class StoreBusyError(StoreError):
+    """Too much waits to be written. Nothing of this was taken; send it again in a moment."""
+
+
+class StoreFullError(StoreError):
+    """There is no room on the disk. Nothing of this was taken; send it again when there is room."""

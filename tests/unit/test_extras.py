@@ -53,7 +53,7 @@ def distributions_of(module: str) -> set[str]:
         part = rest.partition(".")[0]
         if part in ("sdk", "instrumentation"):
             return {f"opentelemetry-{part}"}
-        return SIBLINGS if part == "exporter" else {"opentelemetry-api"}
+        return SIBLINGS if part == "exporter" else {"opentelemetry-proto" if part == "proto" else "opentelemetry-api"}
     return {normalised(name) for name in packages_distributions().get(first, [first])}
 
 
@@ -81,7 +81,7 @@ def test_what_another_library_brings_it_always_brings(library: str, parent: str)
 
 def test_an_extra_exists_for_what_exists() -> None:
     """The extras are those whose code is here, `all` is all of them, and a part that comes later brings its own."""
-    assert set(EXTRAS) == {"otlp", "capture", "crypto", "all"}
+    assert set(EXTRAS) == {"otlp", "capture", "server", "crypto", "all"}
     (everything,) = map(Requirement, EXTRAS["all"])
     assert everything.name == PROJECT["name"]
     assert everything.extras == set(EXTRAS) - {"all"}

@@ -1,0 +1,1 @@
+"""The web pages of the embedded process, rendered here and served to browsers; needs ``[server]``."""
