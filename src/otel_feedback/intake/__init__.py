@@ -1,1 +1,1 @@
-"""What arrives: telemetry in OpenTelemetry's wire form, of any SDK and instrumentation family, as rows for the store."""
+"""What arrives: telemetry in OTLP, of any SDK and instrumentation family, as the rows of a store."""
