@@ -1,22 +1,28 @@
 """What all commands share: the root command, its version, and how errors end."""
 
-import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from otel_feedback._version import VERSION
-from otel_feedback.cli import capture, key
-from otel_feedback.exceptions import ConfigurationError, MissingExtraError
+from otel_feedback.cli import _show, answers, capture, db, key, satisfaction, show, status, tail
+from otel_feedback.cli import run as service
+from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, OtelFeedbackError
 
 app = typer.Typer(
     name="otel-feedback",
     help="Close the feedback loop of an AI system on OpenTelemetry.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("run", context_settings={"allow_interspersed_args": False})(service.run)
+app.command("status")(status.status)
+app.command("templates")(satisfaction.templates)
+app.command("answers")(answers.answers)
+app.command("show")(show.show)
+app.command("tail")(tail.tail)
+app.add_typer(db.app, name="db")
 app.command("capture")(capture.capture)
 app.add_typer(key.app, name="key")
 
@@ -41,9 +47,12 @@ def run() -> None:
     """Run the command line; errors of ours end it with one sentence."""
     try:
         app()
-    except ConfigurationError as error:
-        print(f"otel-feedback: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except MissingExtraError as error:
-        print(f"otel-feedback: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    except (ConfigurationError, InvalidQueryError) as error:
+        _end(error, 2)
+    except OtelFeedbackError as error:
+        _end(error, 1)
+
+
+def _end(error: OtelFeedbackError, code: int) -> NoReturn:
+    _show.note(f"otel-feedback: {error}")
+    raise SystemExit(code) from None

@@ -1,0 +1,98 @@
+"""Where servers and data folders are, and which token belongs to which server."""
+
+import contextlib
+import ipaddress
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+DEFAULT_URL: Final = "http://127.0.0.1:8484"
+"""Where ``otel-feedback up`` listens unless it is told otherwise."""
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine, seen from itself only."""
+    if host is None:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_loopback_url(url: str) -> bool:
+    """Whether an address leads to this machine, as seen from itself only."""
+    try:
+        return is_loopback(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def default_data(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the data folder of a server that is told none."""
+    home = environ.get("XDG_DATA_HOME", "")
+    base = Path(home) if Path(home).is_absolute() else Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111
+    return base / "otel-feedback"
+
+
+def has_store(folder: Path) -> bool:
+    """Whether a server has kept something there."""
+    return (folder / "store.duckdb").exists()
+
+
+def running_url(folder: Path) -> str | None:
+    """Return the address of the server that says it has this folder, if its process is alive."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        note = json.loads((folder / "server.json").read_text(encoding="utf-8"))
+        if _is_alive(int(note["pid"])):
+            return str(note["url"]).rstrip("/")
+    return None
+
+
+def find_token(url: str, folders: Iterable[Path]) -> str | None:
+    """Return the token of the server at an address, from the first folder that says it belongs to it.
+
+    Whoever listens on a port of this machine isn't thereby ours: the folder, which only its owner can write, has to
+    name address and a live process.
+    """
+    for folder in folders:
+        at = running_url(folder)
+        if at is not None and _same_server(at, url):
+            return read_token(folder)
+    return None
+
+
+def read_token(folder: Path) -> str | None:
+    """Return the token that a data folder holds; ``None`` where there is none or it isn't ours to read."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return (folder / "token").read_text(encoding="utf-8").strip() or None
+    return None
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    if os.name == "nt":  # pragma: no cover - os.kill ends a process there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, and alive
+        return True
+    return True
+
+
+def _same_server(one: str, other: str) -> bool:
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return "this machine" if is_loopback(parts.hostname) else parts.hostname, port

@@ -1,0 +1,132 @@
+"""``otel-feedback answers``: answers and what people said of them; the bad ones first of all."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from otel_feedback.cli import _options, _show
+from otel_feedback.cli._source import open_source
+
+SHORT_ID: Final = 12
+"""Hex digits of an id in a table: enough for ``show``, unless two rows begin with them."""
+
+
+class Which(str, Enum):
+    """Which answers."""
+
+    bad = "bad"
+    good = "good"
+    any = "any"
+    all = "all"
+
+
+def answers(
+    *,
+    feedback: Annotated[
+        Which, typer.Option(help="bad: judged badly or corrected. any: with whatever feedback. all: also without.")
+    ] = Which.bad,
+    signal: Annotated[str | None, typer.Option(help="Only with this signal, such as thumbs or copy.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only with this in question or answer.")] = None,
+    since: _options.Since = None,
+    until: _options.Until = None,
+    service: _options.Service = None,
+    namespace: _options.Namespace = None,
+    environment: _options.Environment = None,
+    template: _options.Template = None,
+    version: _options.Version = None,
+    model: _options.Model = None,
+    query_type: _options.QueryType = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 20,
+    after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended.")] = None,
+    url: _options.Url = None,
+    data: _options.Data = None,
+    as_json: _options.AsJson = False,
+) -> None:
+    """Show answers and what was said of them.
+
+    The newest come first; without options, only the bad ones.
+
+    \b
+    Examples:
+      otel-feedback answers --since 24h
+      otel-feedback answers --template qa --reason outdated
+      otel-feedback answers --feedback all --search refund --json | jq -r '.rows[].id'
+    """  # noqa: D301 - \b keeps the lines below it as they are
+    query = _options.query(
+        feedback=feedback.value,
+        signal=signal,
+        reason=reason,
+        search=search,
+        since=since,
+        until=until,
+        service=service,
+        namespace=namespace,
+        environment=environment,
+        template=template,
+        version=version,
+        model=model,
+        query_type=query_type,
+        limit=limit,
+        after=after,
+    )
+    with open_source(_options.place(url, data)) as source:
+        found = source.answers(query)
+    if as_json:
+        _show.print_json(found)
+        return
+    console = _show.console()
+    if not found["rows"]:
+        console.print("No such answers.")
+        return
+    console.print(_table(found["rows"]))
+    if found.get("next"):
+        console.print(_show.plain(f"There are more: --after {found['next']}", "dim"), soft_wrap=True)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _show.new_table("time", "id", "template", "feedback", "question")
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    table.columns[4].ratio = 1
+    table.expand = True
+    for row, name in zip(rows, _names(rows), strict=True):
+        moment = _show.when(row["started_at"])
+        table.add_row(
+            moment[5:16],
+            _show.plain(name),
+            _show.plain(f"{row['prompt_name']} {row['prompt_version']}", longest=40),
+            _feedback(row["feedback"]),
+            _texts(row),
+        )
+    return table
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what ``show`` takes, as short as it is told apart."""
+    short = [str(row["id"])[:SHORT_ID] for row in rows]
+    return [str(row["id"]) if short.count(name) > 1 else name for row, name in zip(rows, short, strict=True)]
+
+
+def _feedback(votes: Sequence[Mapping[str, Any]]) -> Text:
+    """Return what stands, one line each."""
+    lines = []
+    for vote in votes:
+        words = f"{vote.get('signal')} {vote.get('label') or ''}".strip()
+        lines.append(_show.plain(words, _show.sentiment_style(vote.get("sentiment")), longest=40))
+    return Text("\n").join(lines)
+
+
+def _texts(row: Mapping[str, Any]) -> Text:
+    """Return the question, and below it what the person wrote."""
+    lines = [_show.plain(row["question"] or "(not recorded)", longest=_show.LONGEST_CELL)]
+    if row.get("reasons"):
+        lines.append(_show.plain(", ".join(map(str, row["reasons"])), "yellow"))
+    if row.get("comment"):
+        lines.append(
+            _show.plain(f"\N{LEFT DOUBLE QUOTATION MARK}{row['comment']}", "italic", longest=_show.LONGEST_CELL)
+        )
+    return Text("\n").join(lines)

@@ -1,0 +1,107 @@
+"""``otel-feedback db``: look after the data folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from otel_feedback.cli import _options, _show
+from otel_feedback.cli._progress import show_progress
+from otel_feedback.cli._source import open_source
+
+app = typer.Typer(help="Look after the data folder.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def group() -> None:
+    """Look after the data folder, of a running server too: its token is read from the folder."""
+
+
+@app.command("info")
+def info(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
+    """Show the files of the data folder, their sizes and what is in them.
+
+    \b
+    Examples:
+      otel-feedback db info
+      otel-feedback db info --data ./feedback --json
+    """  # noqa: D301 - \b keeps the lines below it as they are
+    with open_source(_options.place(url, data)) as source:
+        found = source.db_info()
+    if as_json:
+        _show.print_json(found)
+    else:
+        _show.console().print(_show.new_list(dict(_lines(found))))
+
+
+@app.command("backup")
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for the copy.", show_default=False)],
+    *,
+    url: _options.Url = None,
+    data: _options.Data = None,
+    as_json: _options.AsJson = False,
+) -> None:
+    """Copy the data folder into a new one, while the server goes on.
+
+    The copy is a data folder like any other: `otel-feedback up --data DIR` opens it.
+
+    \b
+    Examples:
+      otel-feedback db backup /backups/2026-11-25
+      otel-feedback db backup ./copy --data ./feedback
+    """  # noqa: D301 - \b keeps the lines below it as they are
+    folder = target.expanduser().absolute()
+    with open_source(_options.place(url, data)) as source, show_progress("Copying") as tell:
+        result = source.backup(str(folder), tell)
+    if as_json:
+        _show.print_json({"target": str(folder), "result": result})
+    else:
+        _show.console().print(_show.plain(f"Copied to {folder}."))
+
+
+@app.command("check")
+def check(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
+    """Read everything in the data folder and say what is wrong with it.
+
+    Exit code 1 where something is.
+
+    \b
+    Examples:
+      otel-feedback db check
+      otel-feedback db check --json --data ./feedback
+    """  # noqa: D301 - \b keeps the lines below it as they are
+    with open_source(_options.place(url, data)) as source, show_progress("Reading") as tell:
+        problems = source.check(tell)
+    if as_json:
+        _show.print_json({"problems": problems})
+    elif problems:
+        console = _show.console()
+        for problem in problems:
+            console.print(Text.assemble(("! ", "red"), _show.plain(problem)))
+    else:
+        print("Nothing is wrong.")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("vacuum")
+def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
+    """Write the files anew, so that room that deleted rows had is given back.
+
+    \b
+    Examples:
+      otel-feedback db vacuum
+    """  # noqa: D301 - \b keeps the lines below it as they are
+    with open_source(_options.place(url, data)) as source, show_progress("Rewriting") as tell:
+        result = source.vacuum(tell)
+    if as_json:
+        _show.print_json({"result": result})
+    else:
+        print("Done.")
+
+
+def _lines(found: Mapping[str, Any]) -> "list[tuple[str, Text]]":
+    return [(name, _show.plain(value)) for name, value in found.items()]
