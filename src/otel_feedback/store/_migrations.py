@@ -90,6 +90,7 @@ MAIN: Final[tuple[Migration, ...]] = (
             standing BOOLEAN NOT NULL,
             joined BOOLEAN NOT NULL
         );
+        CREATE INDEX feedback_by_trace ON feedback (trace_id);
         CREATE TABLE evaluations (
             trace_id VARCHAR NOT NULL,
             span_id VARCHAR NOT NULL,

@@ -1,0 +1,167 @@
+"""The one DuckDB instance of a store: its files attached by name, cursors for readers, and opening it all anew."""
+
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+
+from otel_feedback.exceptions import StoreDamagedError, StoreError
+from otel_feedback.store._errors import translate
+from otel_feedback.store._folder import close_to_others
+from otel_feedback.store._migrations import CONTENT, MAIN, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from otel_feedback.store._folder import Folder
+    from otel_feedback.store._migrations import Migration
+
+STORE: Final = "store"
+"""The name that the main tables are attached by."""
+
+_STORAGE: Final = "v1.5.0"
+"""Both DuckDB that Python 3.10 gets and later ones read it."""
+
+_PATIENCE_SECONDS: Final = 10.0
+
+
+def content_name(week: str) -> str:
+    """The name that the content of a week is attached by: ``c_2026_W48``."""
+    return "c_" + week.replace("-", "_")
+
+
+class Databases:
+    """All files of a folder, open. Whoever writes uses :attr:`writer` from one thread; readers take cursors."""
+
+    def __init__(self, folder: "Folder", *, memory_mb: int, threads: int) -> None:
+        self._folder = folder
+        self._config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{memory_mb}MB",
+            "threads": threads,
+            "temp_directory": str(folder.path / "tmp"),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        self._gate = threading.Condition()
+        self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._closed = False
+        self.next_chunk: dict[str, int] = {}
+        """The number of the next chunk by content database."""
+        self._root: duckdb.DuckDBPyConnection
+        self.writer: duckdb.DuckDBPyConnection
+        self._connect()
+
+    def _connect(self) -> None:
+        self._root = duckdb.connect(":memory:", config=self._config)
+        try:
+            self._root.execute("SET preserve_insertion_order = true")
+            self.writer = self._root.cursor()
+            self.attach(STORE, self._folder.main, MAIN)
+            for week in self._folder.weeks():
+                self.open_content(week)
+        except BaseException:
+            self._root.close()
+            raise
+
+    def attach(self, name: str, file: "Path", steps: "Sequence[Migration]") -> None:
+        """Open a file, made where it is missing, and bring it up to date.
+
+        Raises:
+            StoreError: One of its kinds: held, newer, damaged, full.
+        """
+        if file.exists() and not file.stat().st_size:
+            raise StoreDamagedError(
+                f"{file} is empty, which a database never is. Move it away and put the same file of a backup in its "
+                "place, or start with an empty folder."
+            )
+        try:
+            self._root.execute(f"ATTACH '{quote(file)}' AS \"{name}\" (STORAGE_VERSION '{_STORAGE}')")
+            migrate(self._root, name, steps, file=str(file))
+        except duckdb.Error as error:
+            raise translate(error, file) from error
+        close_to_others(file)
+
+    def open_content(self, week: str) -> str:
+        """The name of a week's content database, attached now if it wasn't."""
+        name = content_name(week)
+        if name not in self.next_chunk:
+            self.attach(name, self._folder.content_file(week), CONTENT)
+            last = self._root.execute(f'SELECT coalesce(max(chunk), 0) FROM "{name}".chunks').fetchall()[0][0]
+            self.next_chunk[name] = last + 1
+        return name
+
+    def content(self) -> list[str]:
+        """Names of all content databases, oldest first."""
+        return sorted(self.next_chunk)
+
+    @contextmanager
+    def cursor(self) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """A connection for reading, for one thread, with the main tables as its own.
+
+        Raises:
+            StoreError: The store is closed.
+        """
+        with self._gate:
+            if self._closed:
+                raise StoreError("The store is closed.")
+            cursor = self._root.cursor()
+            self._readers.add(cursor)
+        try:
+            cursor.execute(f"USE {STORE}")
+            yield cursor
+        finally:
+            with self._gate:
+                self._readers.discard(cursor)
+                self._gate.notify_all()
+            cursor.close()
+
+    @contextmanager
+    def alone(self) -> "Iterator[None]":
+        """Wait until nobody reads, and let nobody begin meanwhile; who reads for too long is interrupted."""
+        with self._gate:
+            if not self._gate.wait_for(lambda: not self._readers, timeout=_PATIENCE_SECONDS):
+                for reader in self._readers:
+                    reader.interrupt()
+                self._gate.wait_for(lambda: not self._readers, timeout=_PATIENCE_SECONDS)
+            yield
+
+    def reopen(self) -> None:
+        """Close all files and open them again, after an error that DuckDB doesn't go on from.
+
+        Raises:
+            StoreError: They cannot be opened; the next call tries again.
+        """
+        with self.alone():
+            self._shut()
+            self._connect()
+
+    def roll_back(self) -> None:
+        """Undo the writer's transaction, where DuckDB hasn't done it by itself."""
+        with suppress(duckdb.Error):
+            self.writer.execute("ROLLBACK")
+
+    def checkpoint(self) -> None:
+        """Move what the logs hold into the files."""
+        for name in (*self.content(), STORE):
+            self.writer.execute(f'CHECKPOINT "{name}"')
+
+    def close(self) -> None:
+        """Close all files; whoever still reads is interrupted."""
+        with self._gate:
+            self._closed = True
+            for reader in self._readers:
+                reader.interrupt()
+        with self.alone():
+            self._shut()
+
+    def _shut(self) -> None:
+        self.next_chunk.clear()
+        self.writer.close()
+        self._root.close()
+
+
+def quote(path: "Path") -> str:
+    """A path for the inside of an SQL string."""
+    return str(path).replace("'", "''")

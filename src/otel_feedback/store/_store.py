@@ -1,0 +1,133 @@
+"""The store as whoever uses it sees it: open, write, read, look after, close."""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+
+from otel_feedback.store._databases import Databases
+from otel_feedback.store._folder import Folder
+from otel_feedback.store._votes import history
+from otel_feedback.store._writer import Queued, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from otel_feedback.intake.rows import Batch, FeedbackRow
+    from otel_feedback.store._commit import Change
+
+_PATIENCE_SECONDS: Final = 4.0
+"""How long a close goes on writing what waits, so that a checkpoint fits into five seconds."""
+
+
+class Store:
+    """A folder of interactions, feedback, documents and raw spans, held by this process until it is closed."""
+
+    def __init__(self, folder: Folder, databases: Databases) -> None:
+        """For :meth:`open`."""
+        self._folder = folder
+        self._databases = databases
+        self._writer = Writer(folder, databases)
+        self._closed = False
+
+    @classmethod
+    def open(cls, folder: "Path", *, memory_mb: int = 512, threads: int = 2) -> "Store":
+        """Hold a folder, made where it is missing, and open its files.
+
+        Args:
+            folder: Where everything is.
+            memory_mb: What DuckDB may use, in MiB.
+            threads: How many threads a query may use.
+
+        Raises:
+            StoreHeldError: Another process, or another store of this one, has it.
+            StoreNewerError: A newer version wrote it.
+            StoreDamagedError: A file cannot be read.
+            StoreError: The folder cannot be made or written.
+        """
+        held = Folder(folder)
+        try:
+            return cls(held, Databases(held, memory_mb=memory_mb, threads=threads))
+        except BaseException:
+            held.release()
+            raise
+
+    @property
+    def path(self) -> "Path":
+        """The folder."""
+        return self._folder.path
+
+    def submit(self, batch: "Batch") -> "Future[None]":
+        """Queue a batch to be written.
+
+        Returns:
+            Ends when the batch is durable, or with a ``StoreError``: then nothing of it was taken.
+
+        Raises:
+            StoreBusyError: Too much waits already.
+            StoreError: The store is closed.
+        """
+        return self._writer.submit(batch)
+
+    def write(self, batch: "Batch") -> None:
+        """Write a batch and wait until it is durable.
+
+        Raises:
+            StoreError: Nothing of it was taken.
+        """
+        self.submit(batch).result()
+
+    def settle(self) -> None:
+        """Wait until all that was submitted is written and every judged answer was looked for: for tests and exports.
+
+        In a large store a feedback takes the facts of an old answer some moments after it was written.
+        """
+        self._writer.settle()
+
+    def queued(self) -> Queued:
+        """How much waits to be written."""
+        return self._writer.queued()
+
+    def subscribe(self, callback: "Callable[[Change], None]") -> "Callable[[], None]":
+        """Call back after every commit, in the writer's thread: be quick.
+
+        Returns:
+            Ends it.
+        """
+        return self._writer.subscribe(callback)
+
+    @contextmanager
+    def cursor(self) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """A connection for reading, for one thread: the main tables by their names, content by its database's.
+
+        Raises:
+            StoreError: The store is closed.
+        """
+        with self._databases.cursor() as cursor:
+            yield cursor
+
+    def content_databases(self) -> list[str]:
+        """Names of the databases that content is in, oldest first."""
+        return self._databases.content()
+
+    def votes_of(self, trace_id: str, span_id: str) -> "list[FeedbackRow]":
+        """All feedback on one answer, oldest first."""
+        with self.cursor() as cursor:
+            return history(cursor, (trace_id, span_id))
+
+    def close(self) -> None:
+        """Write what waits, put the logs into the files and let the folder go: within five seconds. Can be repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.close(_PATIENCE_SECONDS)
+        self._databases.close()
+        self._folder.release()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

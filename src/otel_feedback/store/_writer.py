@@ -1,0 +1,258 @@
+"""The one thread that writes: takes all that waits, commits it as one, and tells who waited."""
+
+import logging
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+
+import duckdb
+
+from otel_feedback.exceptions import StoreBusyError, StoreError
+from otel_feedback.store._commit import Change, Committer
+from otel_feedback.store._errors import is_broken, is_of_data, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from otel_feedback.intake.rows import Batch
+    from otel_feedback.store._databases import Databases
+    from otel_feedback.store._folder import Folder
+
+QUEUE_BYTES: Final = 128 * 2**20
+"""Most bytes of requests, decompressed, that wait; one batch is always taken."""
+
+QUEUE_BATCHES: Final = 4_096
+"""Most batches that wait."""
+
+GROUP_SPANS: Final = 8_192
+"""Spans after which a commit takes no further batch: who waits behind must not wait long."""
+
+_LOOK_SHARE: Final = 10
+"""Looking for judged answers takes at most this fraction of the time while others wait: one in ten."""
+
+_ROW_BYTES: Final = 512
+"""What a row takes of a disk at most, in the log and in the file; texts come on top and are bounded."""
+
+Result = TypeVar("Result")
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Queued(NamedTuple):
+    """How much waits."""
+
+    batches: int
+    bytes: int
+
+
+class _Waiting(NamedTuple):
+    batch: "Batch"
+    size: int
+    done: "Future[None]"
+
+
+class _Task(NamedTuple):
+    run: "Callable[[], object]"
+    done: "Future[object]"
+
+
+class Writer:
+    """Owns the writing connection from its construction to :meth:`close`."""
+
+    def __init__(self, folder: "Folder", databases: "Databases") -> None:
+        self._folder = folder
+        self._databases = databases
+        self._committer = Committer(databases)
+        self._lock = threading.Condition()
+        self._waiting: deque[_Waiting] = deque()
+        self._tasks: deque[_Task] = deque()
+        self._bytes = 0
+        self._closing = False
+        self._broken = False
+        self._look_after = 0.0
+        self._subscribers: list[Callable[[Change], None]] = []
+        self._thread = threading.Thread(target=self._run, name="otel-feedback-store", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: "Batch") -> "Future[None]":
+        """Queue a batch; what it gives ends when the batch is durable.
+
+        Raises:
+            StoreBusyError: Too much waits already.
+            StoreError: The store is closed.
+        """
+        waiting = _Waiting(batch, max(batch.size, len(batch.chunk or b"")), Future())
+        with self._lock:
+            if self._closing:
+                raise StoreError("The store is closed.")
+            if self._waiting and (self._bytes + waiting.size > QUEUE_BYTES or len(self._waiting) >= QUEUE_BATCHES):
+                raise StoreBusyError("Too much waits to be written. Nothing of this was taken; send it again soon.")
+            self._waiting.append(waiting)
+            self._bytes += waiting.size
+            self._lock.notify_all()
+        return waiting.done
+
+    def run(self, task: "Callable[[], Result]") -> "Result":
+        """Do something in the writer's place, between two commits, and wait for it."""
+        done: Future[object] = Future()
+        with self._lock:
+            if self._closing:
+                raise StoreError("The store is closed.")
+            self._tasks.append(_Task(task, done))
+            self._lock.notify_all()
+        return cast("Result", done.result())
+
+    def queued(self) -> Queued:
+        """How much waits to be written."""
+        with self._lock:
+            return Queued(len(self._waiting), self._bytes)
+
+    def subscribe(self, callback: "Callable[[Change], None]") -> "Callable[[], None]":
+        """Call back after every commit that brought something, in this thread: be quick.
+
+        Returns:
+            Ends it.
+        """
+        with self._lock:
+            self._subscribers = [*self._subscribers, callback]
+
+        def end() -> None:
+            with self._lock:
+                self._subscribers = [one for one in self._subscribers if one is not callback]
+
+        return end
+
+    def settle(self) -> None:
+        """Wait until all that was submitted so far is written, and every judged answer has been looked for."""
+        self.run(self._look_for_all)
+
+    def close(self, patience: float) -> None:
+        """Write what waits, then end the thread.
+
+        Args:
+            patience: Seconds; what could not be written until then is refused.
+        """
+        with self._lock:
+            self._closing = True
+            self._lock.notify_all()
+        self._thread.join(patience)
+        with self._lock:
+            for one in self._waiting:
+                one.done.set_exception(StoreError("The store was closed before this could be written."))
+            self._waiting.clear()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                while not (self._waiting or self._tasks or self._closing or self._committer.pending):
+                    self._lock.wait()
+                group = self._take()
+                task = self._tasks.popleft() if self._tasks and not group else None
+                ending = self._closing and not group and not task
+            if ending:
+                return
+            if group:
+                self._write(group)
+            if task:
+                _perform(task)
+            self._look_if_due(idle=not group)
+
+    def _take(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        spans = 0
+        while self._waiting and spans < GROUP_SPANS:
+            group.append(self._waiting.popleft())
+            self._bytes -= group[-1].size
+            spans += len(group[-1].batch.spans)
+        return group
+
+    def _write(self, group: "Sequence[_Waiting]") -> None:
+        try:
+            change = self._commit([one.batch for one in group])
+        except StoreError as error:
+            for one in group:
+                one.done.set_exception(error)
+        except Exception as error:
+            if len(group) > 1:  # one of them can't be written: the others must not suffer
+                for one in group:
+                    self._write([one])
+                return
+            name = type(error).__name__  # and no more: its text may quote what people wrote
+            _log.error("A batch could not be stored: %s", name)  # noqa: TRY400
+            group[0].done.set_exception(StoreError(f"This could not be stored: {name}. Nothing of it was taken."))
+        else:
+            for one in group:
+                one.done.set_result(None)
+            self._tell(change)
+
+    def _commit(self, batches: "Sequence[Batch]") -> Change:
+        self._folder.demand_room(sum(len(batch.chunk or b"") + _ROW_BYTES * _rows(batch) for batch in batches))
+        with self._mended():
+            return self._committer.commit(batches)
+
+    @contextmanager
+    def _mended(self) -> "Iterator[None]":
+        """Leave what was remembered and the files as they must be, whatever goes wrong inside."""
+        try:
+            if self._broken:
+                self._databases.reopen()
+                self._committer.recall()
+                self._broken = False
+            yield
+        except duckdb.Error as error:
+            self._mend(broken=is_broken(error))
+            if is_of_data(error):
+                raise
+            raise translate(error, self._folder.path) from error
+        except BaseException:
+            self._mend(broken=False)
+            raise
+
+    def _mend(self, *, broken: bool) -> None:
+        self._broken = True
+        with suppress(duckdb.Error, StoreError):  # else the next commit tries again
+            if broken:
+                self._databases.reopen()
+            self._committer.recall()
+            self._broken = False
+
+    def _tell(self, change: Change) -> None:
+        for callback in self._subscribers:
+            try:
+                callback(change)
+            except Exception as error:
+                _log.error("Who listens to the store failed: %s", type(error).__name__)  # noqa: TRY400
+
+    def _look_if_due(self, *, idle: bool) -> None:
+        if not self._committer.pending or not (idle or time.monotonic() >= self._look_after):
+            return
+        began = time.monotonic()
+        try:
+            self._look()
+        except Exception as error:
+            self._committer.pending.clear()  # they are looked for again after the next start
+            _log.error("Judged answers could not be looked for: %s", type(error).__name__)  # noqa: TRY400
+        self._look_after = time.monotonic() + (time.monotonic() - began) * _LOOK_SHARE
+
+    def _look(self) -> None:
+        with self._mended():
+            self._committer.look()
+
+    def _look_for_all(self) -> None:
+        while self._committer.pending:
+            self._look()
+
+
+def _rows(batch: "Batch") -> int:
+    return len(batch.spans) + len(batch.interactions) + len(batch.feedback) + len(batch.texts)
+
+
+def _perform(task: _Task) -> None:
+    try:
+        task.done.set_result(task.run())
+    except BaseException as error:
+        task.done.set_exception(error)
