@@ -1,0 +1,90 @@
+"""Names that other producers write and only the intake reads: their feedback, their questions and answers.
+
+``docs/foreign-feedback.md`` shows the rules as a table.
+"""
+
+from typing import Final
+
+ANNOTATION: Final = ("annotations.", ".annotation.")
+EVALUATION: Final = ("evaluations.", ".evaluation.")
+"""OpenInference's two forms of the same: prefix, index, infix, field."""
+
+ANNOTATOR_KINDS: Final = (
+    "gen_ai.evaluation.annotator_kind",
+    "annotation.annotator_kind",
+    "evaluation.annotator_kind",
+    "annotator_kind",
+)
+"""Where an event ``gen_ai.evaluation.result`` may say who judged: the convention has no name for it, and lets gateways
+keep OpenInference's."""
+
+IDENTIFIERS: Final = (
+    "gen_ai.evaluation.identifier",
+    "annotation.identifier",
+    "evaluation.identifier",
+    "identifier",
+)
+"""Where such an event may say whose judgement it is."""
+
+LLM: Final = "LLM"
+"""Annotator kind of a judgement by a model."""
+
+# What Logfire writes where ``record_feedback`` is called.
+LOGFIRE_SPAN_TYPE: Final = "logfire.span_type"
+LOGFIRE_ANNOTATION: Final = "annotation"
+LOGFIRE_PENDING: Final = "pending_span"
+"""A copy of a span that is still open, under another id: nothing but a preview."""
+LOGFIRE_NAME: Final = "feedback.name"
+LOGFIRE_SCORE: Final = "feedback.score"
+LOGFIRE_LABEL: Final = "feedback.label"
+LOGFIRE_ASSERTION: Final = "feedback.assertion"
+LOGFIRE_COMMENT: Final = "feedback.comment"
+
+DOCUMENT_PREFIX: Final = "retrieval.documents."
+
+FOREIGN_NAMES: Final = frozenset(
+    (LOGFIRE_SPAN_TYPE, LOGFIRE_NAME, LOGFIRE_SCORE, LOGFIRE_LABEL, LOGFIRE_ASSERTION, LOGFIRE_COMMENT)
+)
+FOREIGN_PREFIXES: Final = (ANNOTATION[0], EVALUATION[0], DOCUMENT_PREFIX)
+FOREIGN_CONTENT: Final = (r"feedback\.comment",)
+"""Content beside ``semconv.CONTENT_ATTRIBUTES``."""
+
+TEXT_NAMES: Final = frozenset(
+    (
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.system_instructions",
+        "gen_ai.prompt",
+        "gen_ai.completion",
+        "gen_ai.task.input",
+        "gen_ai.task.output",
+        "traceloop.entity.input",
+        "traceloop.entity.output",
+        "input.value",
+        "output.value",
+        "llm.prompts",
+    )
+)
+TEXT_PREFIXES: Final = (
+    "gen_ai.prompt.",
+    "gen_ai.completion.",
+    "llm.input_messages.",
+    "llm.output_messages.",
+    "llm.prompts.",
+    "llm.choices.",
+)
+
+EVENT_OPERATION_DETAILS: Final = "gen_ai.client.inference.operation.details"
+EVENT_CHOICE: Final = "gen_ai.choice"
+EVENT_PROMPT: Final = "gen_ai.content.prompt"
+EVENT_COMPLETION: Final = "gen_ai.content.completion"
+MESSAGE_EVENTS: Final = {
+    "gen_ai.system.message": "system",
+    "gen_ai.user.message": "user",
+    "gen_ai.assistant.message": "assistant",
+    "gen_ai.tool.message": "tool",
+}
+"""One event a message, as the GenAI conventions had it before 1.37."""
+
+EVENT_CONTENT: Final = "gen_ai.event.content"
+"""Attribute that held such an event's body as JSON, for span events."""
