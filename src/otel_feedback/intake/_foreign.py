@@ -5,6 +5,8 @@
 
 from typing import Final
 
+from otel_feedback import semconv
+
 ANNOTATION: Final = ("annotations.", ".annotation.")
 EVALUATION: Final = ("evaluations.", ".evaluation.")
 """OpenInference's two forms of the same: prefix, index, infix, field."""
@@ -41,6 +43,10 @@ LOGFIRE_ASSERTION: Final = "feedback.assertion"
 LOGFIRE_COMMENT: Final = "feedback.comment"
 
 DOCUMENT_PREFIX: Final = "retrieval.documents."
+
+JUDGING_NAMES: Final = frozenset((semconv.FEEDBACK_SIGNAL, LOGFIRE_SPAN_TYPE))
+JUDGING_PREFIXES: Final = (ANNOTATION[0], EVALUATION[0])
+"""Beginnings of attributes' names without which a span judges nothing, but by an event."""
 
 FOREIGN_NAMES: Final = frozenset(
     (LOGFIRE_SPAN_TYPE, LOGFIRE_NAME, LOGFIRE_SCORE, LOGFIRE_LABEL, LOGFIRE_ASSERTION, LOGFIRE_COMMENT)

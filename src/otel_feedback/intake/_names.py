@@ -5,20 +5,31 @@ known to be dull is done with after one comparison of sets.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from otel_feedback import _dialects, semconv
-from otel_feedback.intake._foreign import FOREIGN_CONTENT, FOREIGN_NAMES, FOREIGN_PREFIXES, TEXT_NAMES, TEXT_PREFIXES
+from otel_feedback.intake._foreign import (
+    FOREIGN_CONTENT,
+    FOREIGN_NAMES,
+    FOREIGN_PREFIXES,
+    JUDGING_NAMES,
+    JUDGING_PREFIXES,
+    TEXT_NAMES,
+    TEXT_PREFIXES,
+)
 
 TELLS: Final = 1
-"""Facts of an answer, documents, or a judgement."""
+"""Facts of an answer, or documents."""
 TEXT: Final = 2
 """A question or an answer."""
 CONTENT: Final = 4
 """What people wrote or read: dropped where content isn't kept."""
 DOCUMENTS: Final = 8
 """Documents, whose texts are dropped where content isn't kept."""
+JUDGES: Final = 16
+"""A judgement, ours or another producer's."""
+READ: Final = TELLS | TEXT | JUDGES
+"""What the walk reads the value of."""
 
 _REMEMBERED: Final = 20_000
 _LONGEST: Final = 256
@@ -29,15 +40,21 @@ _OWN: Final = frozenset(
 _TELLING: Final = _OWN | FOREIGN_NAMES
 _CONTENT: Final = re.compile("|".join(f"(?:{name})" for name in (*semconv.CONTENT_ATTRIBUTES, *FOREIGN_CONTENT)))
 _CONTENT_EVENT: Final = re.compile("|".join(f"(?:{name})" for name in semconv.CONTENT_EVENTS))
+_INDEXED_TEXT: Final = re.compile(f"(?:{'|'.join(map(re.escape, TEXT_PREFIXES))})[0-9]")
 _WITH_DOCUMENTS: Final = frozenset((semconv.FEEDBACK_DOCUMENTS, semconv.GEN_AI_RETRIEVAL_DOCUMENTS))
 
 _kinds: Final[dict[str, int]] = {}
 _dull: Final[set[str]] = set()
 
 
-def all_dull(names: Iterable[str]) -> bool:
+def all_dull(names: list[str]) -> bool:
     """Say whether nothing here looks at attributes of these names."""
     return _dull.issuperset(names) or not any(map(kind_of, names))
+
+
+def kinds_of(names: list[str]) -> list[tuple[int, int]]:
+    """Return index and flags of the names that aren't dull."""
+    return [(index, kind_of(name)) for index, name in enumerate(names) if name not in _dull]
 
 
 def kind_of(name: str) -> int:
@@ -59,8 +76,10 @@ def _look_at(name: str) -> int:
     kind = 0
     if name in _TELLING or name.startswith(FOREIGN_PREFIXES) or not _dialects.tells_nothing({name: None}):
         kind |= TELLS
-    if name in TEXT_NAMES or name.startswith(TEXT_PREFIXES):
+    if name in TEXT_NAMES or _INDEXED_TEXT.match(name):
         kind |= TEXT
+    if name in JUDGING_NAMES or name.startswith(JUDGING_PREFIXES):
+        kind |= JUDGES
     if name in _WITH_DOCUMENTS:
         kind |= DOCUMENTS
     if _CONTENT.fullmatch(name):

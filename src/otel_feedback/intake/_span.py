@@ -31,13 +31,17 @@ class ReadSpan(NamedTuple):
     parent_id: str
     started_ns: int
     duration_ns: int
-    ended_ns: int
     span: Span
     attributes: Mapping[str, Any]
     """As Python values: those that tell something, or all."""
     events: Sequence[tuple[str, int, Mapping[str, Any]]]
     """Name, time and attributes of those that tell something."""
     home: Home
+
+    @property
+    def ended_ns(self) -> int:
+        """When it ended."""
+        return self.started_ns + self.duration_ns
 
 
 def home_of(resource: Mapping[str, Any]) -> Home:

@@ -20,14 +20,15 @@ _DEEPEST: Final = 64
 
 def value_of(value: AnyValue, depth: int = 0) -> Any:
     """Return a value as Python's own; ``None`` for an empty one and for what is nested too deeply."""
-    kind = value.WhichOneof("value")
-    if kind == "string_value":
-        return value.string_value
-    read = _READ.get(kind or "")
+    text = value.string_value
+    if text:
+        return text
+    read = _READ.get(value.WhichOneof("value") or "")
     return read(value, depth + 1) if read is not None and depth < _DEEPEST else None
 
 
 _READ: Final[Mapping[str, Callable[[AnyValue, int], Any]]] = {
+    "string_value": lambda value, _: value.string_value,
     "bool_value": lambda value, _: value.bool_value,
     "int_value": lambda value, _: value.int_value,
     "double_value": lambda value, _: value.double_value,

@@ -5,6 +5,7 @@ value is looked at, and become one row of an index; their bytes go into the batc
 """
 
 import zlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -12,7 +13,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_feedback import _dialects, semconv
 from otel_feedback.intake import _foreign
-from otel_feedback.intake._names import TELLS, TEXT, all_dull, is_content_event, kind_of
+from otel_feedback.intake._names import (
+    CONTENT,
+    DOCUMENTS,
+    JUDGES,
+    READ,
+    TELLS,
+    TEXT,
+    all_dull,
+    is_content_event,
+    kinds_of,
+)
 from otel_feedback.intake._span import NO_SPAN, NO_TRACE, Home, ReadSpan, home_of
 from otel_feedback.intake._values import AHEAD_NS, MIN_NS, clean, fact, plausible, value_of, values_of
 from otel_feedback.intake.content import strip_attributes, strip_content
@@ -30,7 +41,6 @@ MAX_NAME: Final = 1024
 """Characters of a span's name, or a scope's, in a row."""
 
 _LEVEL: Final = 1
-_READ: Final = TELLS | TEXT
 
 
 def read_traces(
@@ -127,8 +137,9 @@ class _Walk:
                 duration,
             )
             rows.append(row)
-            if events or not all_dull([item.key for item in attributes]):
-                self._read_more(span, row, home)
+            names = [item.key for item in attributes]
+            if events or not all_dull(names):
+                self._read_more(span, row, home, names)
             elif not self.keep_content and span.links:
                 self.changed |= strip_content(span)
         return refused
@@ -140,50 +151,43 @@ class _Walk:
         elif not self.batch.message.endswith("others."):
             self.batch.message = f"{self.batch.message[:-1]}; so were others."
 
-    def _read_more(self, span: Span, row: SpanRow, home: Home) -> None:
-        attributes = {item.key: value_of(item.value) for item in span.attributes if kind_of(item.key) & _READ}
+    def _read_more(self, span: Span, row: SpanRow, home: Home, names: list[str]) -> None:
+        items = span.attributes
+        attributes: dict[str, Any] = {}
+        flags = 0
+        for index, kind in kinds_of(names):
+            flags |= kind
+            if kind & READ:
+                attributes[names[index]] = value_of(items[index].value)
         if attributes.get(_foreign.LOGFIRE_SPAN_TYPE) != _foreign.LOGFIRE_PENDING:
-            self._read_telling(span, row, home, attributes)
-        if not self.keep_content:
+            events = self._events(span) if span.events else []
+            seen = ReadSpan(*row[:3], row.started_ns, row.duration_ns, span, attributes, events, home)
+            self._read_telling(seen, row.name, flags)
+        if not self.keep_content and (flags & (CONTENT | DOCUMENTS) or span.events or span.links):
             self.changed |= strip_content(span)
 
-    def _read_telling(self, span: Span, row: SpanRow, home: Home, attributes: dict[str, Any]) -> None:
-        batch = self.batch
-        events = self._events(span)
-        seen = ReadSpan(
-            row.trace_id,
-            row.span_id,
-            row.parent_id,
-            row.started_ns,
-            row.duration_ns,
-            row.started_ns + row.duration_ns,
-            span,
-            attributes,
-            events,
-            home,
-        )
-        add_judgements(batch, seen, keep_content=self.keep_content)
-        if semconv.FEEDBACK_SIGNAL in attributes:
-            return
-        if not _dialects.tells_nothing(attributes):
-            batch.telling.add(row.trace_id)
+    def _read_telling(self, seen: ReadSpan, name: str, flags: int) -> None:
+        batch, attributes = self.batch, seen.attributes
+        if flags & JUDGES or seen.events:
+            add_judgements(batch, seen, keep_content=self.keep_content)
+            if semconv.FEEDBACK_SIGNAL in attributes:
+                return
+        if flags & TELLS and not _dialects.tells_nothing(attributes):
+            batch.telling.add(seen.trace_id)
         if attributes.get(semconv.FEEDBACK_INTERACTION) is True:
-            interaction = interaction_of(seen, row.name)
+            interaction = interaction_of(seen, name)
             batch.interactions.append(interaction)
             batch.documents += documents_of(interaction, attributes)
-        if self.keep_content:
-            texts = texts_of(attributes, [(name, values) for name, _, values in events])
-            if not texts.empty:
-                batch.texts.append(
-                    TextRow(
-                        *row[:3],
-                        row.started_ns,
-                        shorten(texts.question),
-                        shorten(texts.answer),
-                        shorten(texts.system),
-                        "span",
-                    )
-                )
+        if self.keep_content and (flags & TEXT or seen.events):
+            self._add_texts(seen)
+
+    def _add_texts(self, seen: ReadSpan) -> None:
+        texts = texts_of(seen.attributes, [(name, values) for name, _, values in seen.events])
+        if not texts.empty:
+            words = (shorten(texts.question), shorten(texts.answer), shorten(texts.system))
+            self.batch.texts.append(
+                TextRow(seen.trace_id, seen.span_id, seen.parent_id, seen.started_ns, *words, "span")
+            )
 
     def _events(self, span: Span) -> "list[tuple[str, int, dict[str, Any]]]":
         return [
@@ -232,7 +236,7 @@ def interaction_of(seen: ReadSpan, name: str) -> InteractionRow:
     )
 
 
-def documents_of(interaction: InteractionRow, attributes: dict[str, Any]) -> list[DocumentRow]:
+def documents_of(interaction: InteractionRow, attributes: Mapping[str, Any]) -> list[DocumentRow]:
     """Make the rows of the documents that a span names, for the answer that was made of them.
 
     Args:

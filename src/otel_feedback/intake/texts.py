@@ -97,9 +97,9 @@ def texts_of(attributes: Attributes, events: Events = ()) -> Texts:
         answer = "\n".join(message.text for message in received) or None
     if answer is None:
         answer = _answer_of_value(attributes)
-    system = _dialects.system_of(attributes) or _last(sent, _INSTRUCTING)
-    if system is None and attributes.get(semconv.GEN_AI_SYSTEM_INSTRUCTIONS) is not None:
-        system = _dialects.text_of(attributes[semconv.GEN_AI_SYSTEM_INSTRUCTIONS])
+    system = _dialects.text_of(_loaded(attributes.get(semconv.GEN_AI_SYSTEM_INSTRUCTIONS)))
+    if system is None:
+        system = next((message.text for message in sent if message.role in _INSTRUCTING), None)
     return Texts(question, answer, system, tuple(sent))
 
 
