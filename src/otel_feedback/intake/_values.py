@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_feedback._limits import MAX_FACT, clean_text
 
@@ -64,3 +65,12 @@ def number(value: Any) -> float | None:
 def plausible(time_ns: int, received_ns: int) -> int:
     """Return a time, or the time of receipt where no clock can have shown it."""
     return time_ns if MIN_NS <= time_ns <= received_ns + AHEAD_NS else received_ns
+
+
+def times_of(span: Span, received_ns: int) -> tuple[int, int]:
+    """Return start and duration of a span in nanoseconds, such as a clock can have shown; none is negative."""
+    started, ended = span.start_time_unix_nano, span.end_time_unix_nano
+    latest = received_ns + AHEAD_NS
+    if not MIN_NS <= started <= latest:
+        return received_ns, 0
+    return started, ended - started if started <= ended <= latest else 0

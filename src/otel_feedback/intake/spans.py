@@ -25,7 +25,7 @@ from otel_feedback.intake._names import (
     kinds_of,
 )
 from otel_feedback.intake._span import NO_SPAN, NO_TRACE, Home, ReadSpan, home_of
-from otel_feedback.intake._values import AHEAD_NS, MIN_NS, clean, fact, plausible, value_of, values_of
+from otel_feedback.intake._values import clean, fact, plausible, times_of, value_of, values_of
 from otel_feedback.intake.content import strip_attributes, strip_content
 from otel_feedback.intake.feedback import add_judgements
 from otel_feedback.intake.rows import Batch, DocumentRow, InteractionRow, SpanRow, TextRow
@@ -98,7 +98,7 @@ class _Walk:
         refused: set[int] = set()
         rows = self.batch.spans
         service = home.service
-        latest = self.received_ns + AHEAD_NS
+        received_ns = self.received_ns
         for index, span in enumerate(spans):
             trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
             attributes = span.attributes
@@ -120,12 +120,7 @@ class _Walk:
                 refused.add(index)
                 self._refuse(f"it has more than {MAX_ATTRIBUTES} attributes, events or links")
                 continue
-            started, ended = span.start_time_unix_nano, span.end_time_unix_nano
-            duration = ended - started
-            if not MIN_NS <= started <= latest:
-                started, duration = self.received_ns, 0
-            elif duration < 0 or ended > latest:
-                duration = 0
+            started, duration = times_of(span, received_ns)
             name = span.name
             row = SpanRow(
                 trace_id.hex(),

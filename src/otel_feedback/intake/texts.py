@@ -103,23 +103,13 @@ def texts_of(attributes: Attributes, events: Events = ()) -> Texts:
     return Texts(question, answer, system, tuple(sent))
 
 
-def texts_of_event(name: str, attributes: Attributes, body: Any) -> Texts:
-    """Read what one log record of the GenAI conventions holds.
+def texts_of_details(values: Attributes) -> Texts:
+    """Read the exchange of one call from the event ``gen_ai.client.inference.operation.details``.
 
     Args:
-        name: Of the event.
-        attributes: Of the record, as Python values.
-        body: Of the record, as a Python value.
+        values: Attributes and body of the event, as Python values.
     """
-    if name == EVENT_OPERATION_DETAILS:
-        inside = body if isinstance(body, dict) else {}
-        return texts_of({**inside, **attributes, semconv.GEN_AI_OPERATION_NAME: "chat"})
-    values = dict(attributes)
-    if isinstance(body, dict):
-        values.update(body)
-    elif isinstance(body, str):
-        values["content"] = body
-    return texts_of({}, ((name, values),))
+    return texts_of({**values, semconv.GEN_AI_OPERATION_NAME: "chat"})
 
 
 def _first(readers: Iterable[Callable[[Attributes, Events], list[Message]]], *where: Any) -> list[Message]:
