@@ -9,7 +9,7 @@ from tests.unit.capture_process import COMMAND, environment
 HEAVY = ("duckdb", "grpc", "starlette", "uvicorn", "jinja2", "pygal", "google.protobuf", "numpy")
 """What only some commands need. (typer itself takes pydantic to read options.)"""
 
-LIGHT = ["--help", "--version", "run --help", "status --help", "db --help", "answers --help", "up --help"]
+LIGHT = ["--help", "db --help", "up --help"]
 
 
 @pytest.mark.parametrize("words", LIGHT)

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rich import box
@@ -102,12 +102,12 @@ def new_table(*headings: str, numbers: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def new_list(pairs: Mapping[str, Text]) -> Table:
+def new_list(pairs: Iterable[tuple[str, Text]]) -> Table:
     """Return names and values below each other."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="cyan")
     grid.add_column(overflow="fold")
-    for name, value in pairs.items():
+    for name, value in pairs:
         grid.add_row(plain(name), value)
     return grid
 
@@ -120,6 +120,17 @@ def sentiment(word: object) -> Text:
 def sentiment_style(word: object) -> str:
     """Return the colour of a sentiment."""
     return _SENTIMENT_STYLES.get(str(word), "")
+
+
+def transition(vote: Mapping[str, Any]) -> Text:
+    """Return what a vote is, and what it was before where that says something."""
+    now, before = vote["sentiment"], vote["previous_sentiment"]
+    shown = sentiment(now)
+    if before == now:
+        shown.append(", as before", "dim")
+    elif before not in (None, "unset"):
+        shown.append(f", was {clean(before)}", "dim")
+    return shown
 
 
 def when(moment: object, *, date: bool = True, fine: bool = False) -> Text:

@@ -99,7 +99,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
             moment[5:16],
             _show.plain(name),
             _show.plain(f"{row['prompt_name']} {row['prompt_version']}", longest=40),
-            _feedback(row["feedback"]),
+            _feedback(row),
             _texts(row),
         )
     return table
@@ -111,22 +111,24 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [str(row["id"]) if short.count(name) > 1 else name for row, name in zip(rows, short, strict=True)]
 
 
-def _feedback(votes: Sequence[Mapping[str, Any]]) -> Text:
+def _feedback(row: Mapping[str, Any]) -> Text:
     """Return what stands, one line each."""
-    lines = []
-    for vote in votes:
-        words = f"{vote.get('signal')} {vote.get('label') or ''}".strip()
-        lines.append(_show.plain(words, _show.sentiment_style(vote.get("sentiment")), longest=40))
-    return Text("\n").join(lines)
+    return Text("\n").join(
+        _show.plain(
+            f"{vote['signal']} {vote['label'] or ''}".strip(), _show.sentiment_style(vote["sentiment"]), longest=24
+        )
+        for vote in row["feedback"]
+    )
 
 
 def _texts(row: Mapping[str, Any]) -> Text:
-    """Return the question, and below it what the person wrote."""
-    lines = [_show.plain(row["question"] or "(not recorded)", longest=_show.LONGEST_CELL)]
-    if row.get("reasons"):
-        lines.append(_show.plain(", ".join(map(str, row["reasons"])), "yellow"))
-    if row.get("comment"):
-        lines.append(
-            _show.plain(f"\N{LEFT DOUBLE QUOTATION MARK}{row['comment']}", "italic", longest=_show.LONGEST_CELL)
-        )
+    """Return the question, and below it what people gave as reasons and wrote."""
+    question = row["question"]
+    lines = [_show.plain(question, longest=_show.LONGEST_CELL) if question else Text("not recorded", style="dim")]
+    if row["reasons"]:
+        lines.append(_show.plain(", ".join(map(str, row["reasons"])), "yellow", longest=_show.LONGEST_CELL))
+    if row["comment"]:
+        lines.append(_show.plain(row["comment"], "italic", longest=_show.LONGEST_CELL))
+    if row["correction"] and row["correction"]["corrected"]:
+        lines.append(_show.plain(f"rather: {row['correction']['corrected']}", "italic", longest=_show.LONGEST_CELL))
     return Text("\n").join(lines)

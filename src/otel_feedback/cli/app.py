@@ -47,12 +47,14 @@ def run() -> None:
     """Run the command line; errors of ours end it with one sentence."""
     try:
         app()
-    except (ConfigurationError, InvalidQueryError) as error:
-        _end(error, 2)
+    except InvalidQueryError as error:
+        _end(f"--{error.field.replace('_', '-')}: {error}", 2)
+    except ConfigurationError as error:
+        _end(str(error), 2)
     except OtelFeedbackError as error:
-        _end(error, 1)
+        _end(str(error), 1)
 
 
-def _end(error: OtelFeedbackError, code: int) -> NoReturn:
-    _show.note(f"otel-feedback: {error}")
+def _end(sentence: str, code: int) -> NoReturn:
+    _show.note(f"otel-feedback: {sentence}")
     raise SystemExit(code) from None

@@ -21,7 +21,7 @@ def group() -> None:
 
 @app.command("info")
 def info(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
-    """Show the files of the data folder, their sizes and what is in them.
+    """Show the files of the data folder and what is in them.
 
     \b
     Examples:
@@ -33,7 +33,7 @@ def info(*, url: _options.Url = None, data: _options.Data = None, as_json: _opti
     if as_json:
         _show.print_json(found)
     else:
-        _show.console().print(_show.new_list(dict(_lines(found))))
+        _show.console().print(_show.new_list(_lines(found)))
 
 
 @app.command("backup")
@@ -89,7 +89,9 @@ def check(*, url: _options.Url = None, data: _options.Data = None, as_json: _opt
 
 @app.command("vacuum")
 def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
-    """Write the files anew, so that room that deleted rows had is given back.
+    """Give back the room that deleted rows had.
+
+    The files are written anew, one after the other, so there must be room for a second copy of the largest.
 
     \b
     Examples:
@@ -103,5 +105,5 @@ def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _op
         print("Done.")
 
 
-def _lines(found: Mapping[str, Any]) -> "list[tuple[str, Text]]":
+def _lines(found: Mapping[str, Any]) -> list[tuple[str, Text]]:
     return [(name, _show.plain(value)) for name, value in found.items()]

@@ -1,10 +1,13 @@
 """``otel-feedback show``: everything about one answer."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -31,6 +34,8 @@ FACTS: Final = {
     "error": "error",
 }
 """What is shown of an answer's facts, and how it is called."""
+
+_NOTHING: Final = (None, "", "unknown")
 
 
 def show(
@@ -61,29 +66,115 @@ def show(
         return
     console = _show.console()
     for heading, part in _parts(found, attributes=attributes):
-        _print_part(console, heading, part)
+        console.print(_show.plain(heading, "bold"))
+        console.print(Padding(part, (0, 0, 1, 2)))
 
 
-def _print_part(console: Console, heading: str, part: Any) -> None:
-    console.print(Text(heading, style="bold"))
-    console.print(part)
-    console.print()
+def _parts(found: Json, *, attributes: bool) -> Iterator[tuple[str, RenderableType]]:
+    """Give headings and what stands below them; what nobody recorded has none."""
+    yield f"Answer {found['id']}", _facts(found)
+    for name in ("question", "answer"):
+        text = found[name]
+        yield name.capitalize(), _show.plain(text, lines=True) if text else Text("not recorded", style="dim")
+    if found["prompt"]:
+        yield "Prompt", Group(*(_message(one) for one in found["prompt"]))
+    if found["variables"]:
+        yield (
+            "Variables",
+            _show.new_list((name, _show.plain(text, lines=True)) for name, text in found["variables"].items()),
+        )
+    if found["documents"]:
+        yield "Documents", _documents(found["documents"])
+    if found["feedback"]:
+        yield "Feedback", Group(*(_vote(one) for one in found["feedback"]))
+    if found["evaluations"]:
+        yield "Evaluations by models", _evaluations(found["evaluations"])
+    if found["spans"]:
+        yield f"Trace {found['trace_id']}", _tree(found["spans"], attributes=attributes)
 
 
-def _parts(found: Json, *, attributes: bool) -> Iterator[tuple[str, Any]]:
-    yield f"Answer {_show.clean(found['id'])}", _facts(found)
-    for name in ("question", "answer", "system"):
-        if found.get(name):
-            yield name.capitalize(), _show.plain(found[name], lines=True)
-    yield "Trace", _tree(found.get("spans") or [], attributes=attributes)
-
-
-def _facts(found: Json) -> Any:
-    facts = {"time": _show.when(found.get("started_at"), fine=True)}
-    facts |= {word: _show.plain(found[name]) for name, word in FACTS.items() if found.get(name)}
+def _facts(found: Json) -> Table:
+    facts = [("time", _show.when(found["started_at"], fine=True))]
+    if found["duration_ms"] is not None:
+        facts.append(("took", Text(_show.milliseconds(found["duration_ms"]))))
+    facts += [(word, _show.plain(found[name])) for name, word in FACTS.items() if found[name] not in _NOTHING]
+    if not found["recorded"]:
+        facts.append(("note", Text("its own span never came: it was sampled out, or is on its way", style="yellow")))
     return _show.new_list(facts)
 
 
+def _message(message: Json) -> RenderableType:
+    role = _show.plain(message["role"] or "message", "cyan")
+    return Group(role, Padding(_show.plain(message["text"], lines=True), (0, 0, 0, 2)))
+
+
+def _documents(documents: Sequence[Json]) -> Table:
+    table = _show.new_table("rank", "score", "document", numbers=("rank", "score"))
+    for each in documents:
+        score = "" if each["score"] is None else f"{each['score']:.3f}"
+        name = _show.plain(each["id"])
+        if each["text"]:
+            name.append_text(_show.plain(f"\n{each['text']}", "dim", lines=True, longest=LONGEST_VALUE))
+        table.add_row(str(each["rank"]), score, name)
+    return table
+
+
+def _vote(vote: Json) -> RenderableType:
+    """One feedback, and whether another has replaced it."""
+    parts = [_show.when(vote["at"]), _show.plain(f"{vote['signal']} {vote['label'] or ''}".strip())]
+    parts.append(_show.transition(vote))
+    if vote["submitter"]:
+        parts.append(_show.plain(vote["submitter"], "dim"))
+    if not vote["standing"]:
+        parts.append(Text("replaced", style="dim"))
+    told = [_show.plain(", ".join(map(str, vote["reasons"])), "yellow")] if vote["reasons"] else []
+    if vote["comment"]:
+        told.append(_show.plain(vote["comment"], "italic", lines=True))
+    for name, text in (vote["correction"] or {}).items():
+        if text is not None:
+            told.append(Text.assemble((f"{name}: ", "cyan"), _show.plain(text, lines=True)))
+    return Group(Text("  ").join(parts), *(Padding(one, (0, 0, 0, 2)) for one in told))
+
+
+def _evaluations(evaluations: Sequence[Json]) -> Table:
+    table = _show.new_table("time", "name", "score", "label", numbers=("score",))
+    for each in evaluations:
+        score = "" if each["score"] is None else f"{each['score']:.3f}"
+        table.add_row(_show.when(each["at"]), _show.plain(each["name"]), score, _show.plain(each["label"] or ""))
+    return table
+
+
 def _tree(spans: Sequence[Json], *, attributes: bool) -> Tree:
-    tree = Tree("")
-    return tree
+    """Build the trace's tree: each span with its start, from the trace's, and its length."""
+    root = Tree("", hide_root=True, guide_style="dim")
+    branches = [root]
+    for span in spans:
+        # A span may not be deeper than one below the last, whatever came over the wire.
+        depth = min(span["depth"], len(branches) - 1)
+        del branches[depth + 1 :]
+        branches.append(branches[depth].add(_span(span, attributes=attributes)))
+    return root
+
+
+def _span(span: Json, *, attributes: bool) -> RenderableType:
+    style = "bold red" if span["status"] == "error" else "bold" if span["is_answer"] else ""
+    line = _show.plain(span["name"], style, longest=LONGEST_VALUE)
+    line.append(f"  {_show.milliseconds(span['duration_ms'])}", "cyan")
+    line.append(f"  at {_show.milliseconds(span['offset_ms'])}", "dim")
+    if span["is_answer"]:
+        line.append("  the answer", "green")
+    if span["status_message"]:
+        line.append_text(_show.plain(f"  {span['status_message']}", "red", longest=LONGEST_VALUE))
+    if not attributes:
+        return line
+    values = list(_values(span["attributes"]))
+    for event in span["events"]:
+        values.append((f"event {event['name']}", Text(f"at {_show.milliseconds(event['offset_ms'])}", style="dim")))
+        values += _values(event["attributes"], indent="  ")
+    return Group(line, _show.new_list(values)) if values else line
+
+
+def _values(attributes: Json, *, indent: str = "") -> Iterator[tuple[str, Text]]:
+    for name, value in attributes.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        yield f"{indent}{name}", _show.plain(text, longest=LONGEST_VALUE)

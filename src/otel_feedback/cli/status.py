@@ -54,7 +54,7 @@ def _tell(found: Mapping[str, Any], name: str, *, runs: bool) -> None:
     console = _show.console()
     sentence = f"{name} runs, version {found.get('version')}." if runs else f"No server runs. This is {name}."
     console.print(_show.plain(f"{sentence[0].upper()}{sentence[1:]}", "bold"))
-    console.print(_show.new_list(dict(_facts(found))))
+    console.print(_show.new_list(_facts(found)))
     for hint in found.get("hints") or []:
         console.print(Text.assemble(("! ", "yellow"), _show.plain(hint)))
 

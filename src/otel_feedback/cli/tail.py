@@ -73,18 +73,11 @@ def _say_back() -> None:
 
 
 def _line(vote: Mapping[str, Any]) -> Text:
-    what = str(vote.get("label") or "")
-    before = vote.get("previous_sentiment")
-    sentiment = _show.sentiment(vote.get("sentiment"))
-    if before == vote.get("sentiment"):
-        sentiment.append(", as before", "dim")
-    elif before not in (None, "unset"):
-        sentiment.append(f", was {_show.clean(before)}", "dim")
     parts = [
-        _show.when(vote.get("at"), date=False),
-        _show.plain(f"{vote.get('signal')} {what}".strip(), longest=40),
-        sentiment,
-        _show.plain(f"{vote.get('template')} {vote.get('version')}", "cyan", longest=60),
-        _show.plain(str(vote.get("id", ""))[:SHORT_ID], "dim"),
+        _show.when(vote["at"], date=False),
+        _show.plain(f"{vote['signal']} {vote['label'] or ''}".strip(), longest=40),
+        _show.transition(vote),
+        _show.plain(f"{vote['template']} {vote['version']}", "cyan", longest=60),
+        _show.plain(vote["id"][:SHORT_ID], "dim"),
     ]
     return Text("  ").join(parts)
