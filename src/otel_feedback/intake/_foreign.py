@@ -12,13 +12,23 @@ EVALUATION: Final = ("evaluations.", ".evaluation.")
 """OpenInference's two forms of the same: prefix, index, infix, field."""
 
 ANNOTATOR_KINDS: Final = (
+    "gen_ai.evaluation.evaluator.type",
+    "microsoft.gen_ai.evaluation.actor.type",
     "gen_ai.evaluation.annotator_kind",
     "annotation.annotator_kind",
     "evaluation.annotator_kind",
     "annotator_kind",
 )
-"""Where an event ``gen_ai.evaluation.result`` may say who judged: the convention has no name for it, and lets gateways
-keep OpenInference's."""
+"""Where an event ``gen_ai.evaluation.result`` may say who judged: the first is proposed for the GenAI conventions, the
+second is Microsoft Foundry's; for want of them gateways keep OpenInference's."""
+
+JUDGES: Final = {
+    "human": semconv.HUMAN,
+    "end_user": semconv.HUMAN,
+    "code": semconv.CODE,
+    "deterministic": semconv.CODE,
+}
+"""Who judges, by what such an event calls it; all others are evaluators."""
 
 IDENTIFIERS: Final = (
     "gen_ai.evaluation.identifier",
@@ -27,9 +37,6 @@ IDENTIFIERS: Final = (
     "identifier",
 )
 """Where such an event may say whose judgement it is."""
-
-LLM: Final = "LLM"
-"""Annotator kind of a judgement by a model."""
 
 # What Logfire writes where ``record_feedback`` is called.
 LOGFIRE_SPAN_TYPE: Final = "logfire.span_type"

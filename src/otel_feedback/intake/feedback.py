@@ -231,12 +231,13 @@ def _evaluation_events(seen: ReadSpan) -> Iterator[_Judgement]:
 
 
 def _evaluation(values: Mapping[str, Any], at_ns: int, place: str) -> _Judgement | None:
+    kind = next((values[name] for name in _foreign.ANNOTATOR_KINDS if isinstance(values.get(name), str)), "")
     return _judgement(
         fact(values, semconv.GEN_AI_EVALUATION_NAME),
         values.get(semconv.GEN_AI_EVALUATION_SCORE_VALUE),
         fact(values, semconv.GEN_AI_EVALUATION_SCORE_LABEL),
         values.get(semconv.GEN_AI_EVALUATION_EXPLANATION),
-        annotator=next((values[name] for name in _foreign.ANNOTATOR_KINDS if name in values), None),
+        annotator=_foreign.JUDGES.get(kind.lower()),
         identifier=next((fact(values, name) for name in _foreign.IDENTIFIERS if name in values), None),
         at_ns=at_ns,
         source="evaluation",
