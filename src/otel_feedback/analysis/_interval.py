@@ -1,0 +1,33 @@
+"""How sure a share is: Wilson's score interval."""
+
+import math
+from typing import Final, NamedTuple
+
+Z: Final = 1.96
+"""Quantile of the normal distribution for a two-sided interval of 95 %."""
+
+ENOUGH: Final = 10
+"""Fewer votes, or fewer answers behind a response rate, give no number: at n = 9 the interval is 0.5 wide."""
+
+
+class Share(NamedTuple):
+    """A share and its bounds, all in [0, 1]; all ``None`` where too few stand behind it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def wilson(positive: int, negative: int) -> Share:
+    """Return positive / (positive + negative) with its 95 % interval; nothing below ``ENOUGH``.
+
+    The interval is the score interval of E. B. Wilson, "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22 (1927), 209-212, in the form that dashboards use:
+    (p + z^2/2 -+ z sqrt(p n / (p + n) + z^2/4)) / (p + n + z^2) for p positive and n negative.
+    """
+    total = positive + negative
+    if total < ENOUGH:
+        return Share(None, None, None)
+    root = Z * math.sqrt(positive * negative / total + Z**2 / 4)
+    low, high = ((positive + Z**2 / 2 + sign * root) / (total + Z**2) for sign in (-1, 1))
+    return Share(positive / total, max(low, 0.0), min(high, 1.0))

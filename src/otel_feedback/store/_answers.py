@@ -1,0 +1,146 @@
+"""Answers in a list: the newest that match, a page at a time, each with what was asked, answered and said of it."""
+
+from typing import TYPE_CHECKING, Final
+
+from otel_feedback import semconv
+from otel_feedback._limits import clean_text
+from otel_feedback.exceptions import InvalidQueryError
+from otel_feedback.intake.rows import UNKNOWN_FACTS
+from otel_feedback.store._gather import Answers, Row, Texts, in_utc, newest_words
+from otel_feedback.store._select import FEEDBACK, Place, Wanted, moment
+from otel_feedback.store._views import Answer, AnswersPage, Document, Vote
+from otel_feedback.store.filters import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from otel_feedback.store._gather import Target
+    from otel_feedback.store._store import Store
+
+MOST: Final = 200
+"""Answers of one page at the most."""
+
+SHORT: Final = 500
+"""Characters of a question or an answer in a list."""
+
+_LONGEST: Final = 1000
+"""Characters that can be searched for, or that a signal or reason can have."""
+
+_NONE: Final = Texts(None, None)
+
+
+def answers(
+    store: "Store",
+    filter: Filter | None = None,  # noqa: A002 - what it is, everywhere
+    *,
+    feedback: str = "bad",
+    signal: str | None = None,
+    reason: str | None = None,
+    search: str | None = None,
+    limit: int = 50,
+    after: str | None = None,
+) -> AnswersPage:
+    """Return a page of answers, the newest first.
+
+    Args:
+        store: Where they are.
+        filter: Which answers.
+        feedback: ``bad``: a standing vote is negative, or a correction stands that changed something; ``good``: a
+            standing vote is positive; ``any``: whatever feedback stands; ``all``: also without any. Signals that
+            software derived make nothing bad or good, unless ``signal`` names one.
+        signal: Only with this signal, such as ``copy``: what ``feedback`` asks for must be of it.
+        reason: Only where this reason was given with it.
+        search: Only with this text, in whatever case, in question, answer, comment or correction.
+        limit: How many, from 1 to 200.
+        after: ``next`` of the page before.
+
+    Raises:
+        InvalidQueryError: An argument can't be understood.
+    """
+    if feedback not in FEEDBACK:
+        raise InvalidQueryError("feedback", f"feedback must be one of {', '.join(FEEDBACK)}.")
+    if not 1 <= limit <= MOST:
+        raise InvalidQueryError("limit", f"limit must be a number from 1 to {MOST}.")
+    texts = {
+        name: _text(name, value)
+        for name, value in (("signal", signal), ("reason", reason), ("search", search))
+        if value
+    }
+    wanted = Wanted(filter or Filter(), feedback=feedback, **texts)
+    place = Place.from_cursor(after) if after else None
+    with store.cursor() as connection:
+        return _page(connection, store.content_databases(), wanted, limit, place)
+
+
+def _text(name: str, value: str) -> str:
+    if len(value) > _LONGEST:
+        raise InvalidQueryError(name, f"{name} has at most {_LONGEST} characters.")
+    return clean_text(value)
+
+
+def _page(
+    connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", wanted: Wanted, limit: int, after: Place | None
+) -> AnswersPage:
+    rows: list[tuple[Place, Answer]] = []
+    while len(rows) <= limit:
+        places = wanted.find(connection, content, limit=limit + 1, after=after)
+        rows += _read(connection, content, places, wanted.search)
+        if len(places) <= limit:
+            break
+        after = places[-1]
+    more = len(rows) > limit
+    return AnswersPage(
+        rows=tuple(answer for _, answer in rows[:limit]),
+        next=rows[limit - 1][0].to_cursor() if more else None,
+    )
+
+
+def _read(
+    connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", places: "Sequence[Place]", search: str | None
+) -> "list[tuple[Place, Answer]]":
+    if not places:
+        return []
+    times = moment(places[-1].at_us), moment(places[0].at_us)
+    reader = Answers(connection, content, [place[1:] for place in places], times, search=search)
+    facts, documents, texts, votes = reader.facts(), reader.documents(), reader.texts(), reader.votes()
+    rows = []
+    for place in places:
+        target: Target = place[1:]
+        if search is not None and target not in reader.hits:
+            continue  # another answer of its trace has it
+        said = votes.get(target, [])
+        told = texts.get(target, _NONE)
+        row = facts.get(target) or (said[-1][1] if said else None)
+        if row is not None:
+            answer = _answer(place, row, told, documents.get(target, ()), [vote for vote, _ in said])
+            rows.append((place, answer))
+    return rows
+
+
+def _answer(place: Place, row: Row, told: Texts, documents: tuple[Document, ...], votes: "Sequence[Vote]") -> Answer:
+    standing = tuple(vote for vote in votes if vote.standing)
+    comment, correction = newest_words(votes)
+    started_at = row.get("started_at")
+    return Answer(
+        id=f"{place.trace_id}-{place.span_id}",
+        trace_id=place.trace_id,
+        span_id=place.span_id,
+        started_at=in_utc(started_at) if started_at else moment(place.at_us),
+        **{name: row[name] for name in UNKNOWN_FACTS},
+        recorded=started_at is not None,
+        question=_shorten(told.question),
+        answer=_shorten(told.answer),
+        documents=documents,
+        feedback=standing,
+        comment=comment,
+        correction=correction,
+        reasons=tuple(
+            dict.fromkeys(reason for vote in standing if vote.sentiment != semconv.RETRACTED for reason in vote.reasons)
+        ),
+    )
+
+
+def _shorten(text: str | None) -> str | None:
+    return text if text is None or len(text) <= SHORT else f"{text[: SHORT - 1]}…"
