@@ -15,6 +15,7 @@ from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, NotF
 
 Json = dict[str, Any]
 Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
 
 ANSWER_SECONDS: Final = 60.0
 """What the server may take for one answer. Questions to millions of rows take less than one."""

@@ -26,5 +26,5 @@ def show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
 def show_waiting(what: str) -> Iterator[None]:
     """Show on stderr that something goes on whose length nobody knows."""
     console = _show.console(stderr=True)
-    with console.status(what) if console.is_terminal else contextlib.nullcontext():
+    with console.status(_show.plain(what)) if console.is_terminal else contextlib.nullcontext():
         yield

@@ -5,17 +5,15 @@ All sources give the JSON of the server's API as Python values, so that a comman
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from otel_feedback.cli import _addresses
 from otel_feedback.cli._addresses import DEFAULT_URL
-from otel_feedback.cli._http import HttpSource, Json, UnreachableError
-
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+from otel_feedback.cli._http import HttpSource, Json, Progress, UnreachableError
+from otel_feedback.cli._progress import show_waiting
 
 
 class Source(Protocol):
@@ -116,9 +114,10 @@ def open_source(place: Place) -> Iterator[Source]:
     if source is None:
         if not _addresses.has_store(place.folder):
             raise UnreachableError(_nothing(place))
-        from otel_feedback.cli._folder import FolderSource
+        with show_waiting(f"Opening {place.folder}"):
+            from otel_feedback.cli._folder import FolderSource
 
-        source = FolderSource(place.folder)
+            source = FolderSource(place.folder)
     with contextlib.closing(source):
         yield source
 

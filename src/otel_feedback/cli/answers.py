@@ -41,7 +41,7 @@ def answers(
     version: _options.Version = None,
     model: _options.Model = None,
     query_type: _options.QueryType = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Rows at most.")] = 20,
     after: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on where a page ended.")] = None,
     url: _options.Url = None,
     data: _options.Data = None,

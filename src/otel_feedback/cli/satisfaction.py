@@ -10,7 +10,7 @@ from rich.text import Text
 from otel_feedback.cli import _options, _show
 from otel_feedback.cli._source import open_source
 
-GROUPS: Final = ("template", "version", "model", "query-type", "service", "environment")
+GROUPS: Final = ("template", "version", "model", "query-type", "service", "environment", "namespace")
 """What answers can be grouped by, as it is typed."""
 
 
