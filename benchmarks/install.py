@@ -1,8 +1,11 @@
-"""What the core costs before it does anything: time to import it, and room on the disk."""
+"""What it costs before it does anything: time to import the core, and room on the disk."""
 
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import venv
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +38,23 @@ def installed_mebibytes() -> float:
         files = metadata.files(name) or []
         total += sum(Path(str(path.locate())).stat().st_size for path in files if Path(str(path.locate())).is_file())
     return total / 2**20
+
+
+def fresh_megabytes(extra: str) -> float:
+    """Return MB (millions of bytes) of a fresh install with an extra, with the bytecode that pip makes, without pip."""
+    root = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        program = str(Path(folder, "bin", "python"))
+        before = _bytes(folder)
+        constraints = str(root / "requirements" / "dev.lock")
+        command = [program, "-m", "pip", "install", "--quiet", "--constraint", constraints, f"{root}[{extra}]"]
+        subprocess.run(command, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+        return (_bytes(folder) - before) / 1e6
+
+
+def _bytes(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _closure(name: str) -> set[str]:

@@ -1,10 +1,45 @@
-"""Compare two functions fairly: in turns, block by block, on one thread, by the median of the blocks' ratios."""
+"""Figures against their goals, and two functions compared fairly.
+
+Fairly is in turns, block by block, on one thread, by the median of the blocks' ratios.
+"""
 
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row: what was measured, against which goal."""
+
+    what: str
+    measured: str
+    value: float
+    goal: float | None
+    at_least: bool = False
+    """Whether more is better."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goal is met; nothing where there is none."""
+        if self.goal is None:
+            return ""
+        return "met" if (self.value >= self.goal if self.at_least else self.value <= self.goal) else "missed"
+
+
+def table(title: str, rows: Iterable[Figure]) -> Table:
+    """Return the figures as a table."""
+    made = Table(title=title)
+    for heading in ("what", "measured", "goal", ""):
+        made.add_column(heading)
+    for row in rows:
+        goal = "" if row.goal is None else f"{'≥' if row.at_least else '≤'} {row.goal:g}"
+        made.add_row(row.what, row.measured, goal, row.verdict)
+    return made
 
 
 @dataclass(frozen=True)

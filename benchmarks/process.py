@@ -91,6 +91,13 @@ class Server:
         assert self._process is not None
         return self._process
 
+    def launch(self) -> None:
+        """Start it, and don't wait."""
+        with self.log.open("ab") as log, _on(self._core):
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**self._variables)
+            )
+
     def start(self) -> float:
         """Start it and return the seconds until it answered.
 
@@ -98,15 +105,12 @@ class Server:
             ServerEndedError: It ended before it answered.
         """
         begun = time.monotonic()
-        with self.log.open("ab") as log, _on(self._core):
-            self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(**self._variables)
-            )
+        self.launch()
         while not self.answers():
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 raise ServerEndedError(self.said())
             if time.monotonic() - begun > _START_SECONDS:
-                self._process.kill()
+                self.kill()
                 raise ServerEndedError(f"It does not answer. It said:\n{self.said()}")
             time.sleep(0.01)
         return time.monotonic() - begun
