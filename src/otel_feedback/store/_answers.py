@@ -6,8 +6,9 @@ from otel_feedback import semconv
 from otel_feedback._limits import clean_text
 from otel_feedback.exceptions import InvalidQueryError
 from otel_feedback.intake.rows import UNKNOWN_FACTS
-from otel_feedback.store._gather import Answers, Row, Texts, in_utc, newest_words
-from otel_feedback.store._select import FEEDBACK, Place, Wanted, moment
+from otel_feedback.store._detail import answer
+from otel_feedback.store._gather import Answers, Row, Texts, in_utc, instant, newest_words
+from otel_feedback.store._select import FEEDBACK, Place, Wanted
 from otel_feedback.store._views import Answer, AnswersPage, Document, Vote
 from otel_feedback.store.filters import Filter
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from otel_feedback.store._gather import Target
     from otel_feedback.store._store import Store
 
+__all__ = ["MOST", "SHORT", "answer", "answers"]
+
 MOST: Final = 200
 """Answers of one page at the most."""
 
@@ -28,7 +31,7 @@ SHORT: Final = 500
 _LONGEST: Final = 1000
 """Characters that can be searched for, or that a signal or reason can have."""
 
-_NONE: Final = Texts(None, None)
+_NONE: Final = Texts()
 
 
 def answers(
@@ -92,7 +95,7 @@ def _page(
         after = places[-1]
     more = len(rows) > limit
     return AnswersPage(
-        rows=tuple(answer for _, answer in rows[:limit]),
+        rows=tuple(row for _, row in rows[:limit]),
         next=rows[limit - 1][0].to_cursor() if more else None,
     )
 
@@ -102,7 +105,7 @@ def _read(
 ) -> "list[tuple[Place, Answer]]":
     if not places:
         return []
-    times = moment(places[-1].at_us), moment(places[0].at_us)
+    times = instant(places[-1].at_us * 1000), instant(places[0].at_us * 1000)
     reader = Answers(connection, content, [place[1:] for place in places], times, search=search)
     facts, documents, texts, votes = reader.facts(), reader.documents(), reader.texts(), reader.votes()
     rows = []
@@ -114,8 +117,8 @@ def _read(
         told = texts.get(target, _NONE)
         row = facts.get(target) or (said[-1][1] if said else None)
         if row is not None:
-            answer = _answer(place, row, told, documents.get(target, ()), [vote for vote, _ in said])
-            rows.append((place, answer))
+            whole = _answer(place, row, told, documents.get(target, ()), [vote for vote, _ in said])
+            rows.append((place, whole))
     return rows
 
 
@@ -127,7 +130,7 @@ def _answer(place: Place, row: Row, told: Texts, documents: tuple[Document, ...]
         id=f"{place.trace_id}-{place.span_id}",
         trace_id=place.trace_id,
         span_id=place.span_id,
-        started_at=in_utc(started_at) if started_at else moment(place.at_us),
+        started_at=in_utc(started_at) if started_at else instant(place.at_us * 1000),
         **{name: row[name] for name in UNKNOWN_FACTS},
         recorded=started_at is not None,
         question=_shorten(told.question),

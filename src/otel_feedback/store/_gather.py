@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 Target = tuple[str, str]
 """Trace and span of an answer."""
 
-EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
-_BEFORE: Final = dt.timedelta(minutes=1)
+BEFORE: Final = dt.timedelta(minutes=1)
 """How much earlier than its answer a span below it may start: clocks of several machines."""
 
-_AFTER: Final = dt.timedelta(hours=25)
+AFTER: Final = dt.timedelta(hours=25)
 """How much later than its answer a span below it may start."""
 
 _FACTS: Final = ("duration_ns", "name", *UNKNOWN_FACTS)
-_MORE_FACTS: Final = (
+MORE_FACTS: Final = (
     *("prompt_fingerprint", "provider", "response_id", "conversation_id", "user_hash", "error", "flagged"),
 )
 _FEEDBACK: Final = ("trace_id", "span_id", "signal", "submitter", "feedback_id", "at_ns")
@@ -38,7 +38,7 @@ _VOTE: Final = (
 )
 
 Row = dict[str, Any]
-Span = tuple[dt.datetime, dt.datetime]
+Period = tuple[dt.datetime, dt.datetime]
 
 
 def matches(parameter: str, columns: Sequence[str]) -> str:
@@ -49,8 +49,9 @@ def matches(parameter: str, columns: Sequence[str]) -> str:
 class Texts(NamedTuple):
     """What was asked and answered."""
 
-    question: str | None
-    answer: str | None
+    question: str | None = None
+    answer: str | None = None
+    system: str | None = None
 
 
 class Answers:
@@ -70,7 +71,7 @@ class Answers:
         connection: "duckdb.DuckDBPyConnection",
         content: Sequence[str],
         targets: Sequence[Target],
-        times: Span | None,
+        times: Period | None,
         *,
         search: str | None = None,
     ) -> None:
@@ -85,7 +86,7 @@ class Answers:
 
     def facts(self) -> dict[Target, Row]:
         """Return what is known of the answers themselves, as columns of ``interactions``."""
-        names = ("trace_id", "span_id", "started_at", *_FACTS, *_MORE_FACTS)
+        names = ("trace_id", "span_id", "started_at", *_FACTS, *MORE_FACTS)
         return {(row["trace_id"], row["span_id"]): row for row in self._read("interactions", names)}
 
     def documents(self) -> dict[Target, tuple[Document, ...]]:
@@ -110,11 +111,11 @@ class Answers:
 
         The question is the first one below, the answer the last one.
         """
-        names = ("trace_id", "span_id", "parent_id", "started_at", "question", "answer")
+        names = ("trace_id", "span_id", "parent_id", "started_at", "question", "answer", "system")
         rows = [
             row
             for database in self._content
-            for row in self._read(f'"{database}".texts', names, below=True, searched=names[-2:])
+            for row in self._read(f'"{database}".texts', names, below=True, searched=names[4:6])
         ]
         if not rows:
             return {}
@@ -161,11 +162,16 @@ class Answers:
             WHERE trace_id IN (SELECT unnest($traces::VARCHAR[]))"""  # noqa: S608 - names of ours
         if timed and self._times is not None:
             first, last = self._times
-            first, last = (first - _BEFORE, last + _AFTER) if below else (first, last)
+            first, last = (first - BEFORE, last + AFTER) if below else (first, last)
             parameters |= {"first": first.replace(tzinfo=None), "last": last.replace(tzinfo=None)}
             sql += " AND started_at BETWEEN $first::TIMESTAMP AND $last::TIMESTAMP"
         found = self._connection.execute(sql, parameters).fetchall()
         return [dict(zip((*names, "hit"), row, strict=True)) for row in found]
+
+
+def instant(ns: int) -> dt.datetime:
+    """Return nanoseconds since 1970 as a time."""
+    return _EPOCH + dt.timedelta(microseconds=ns // 1000)
 
 
 def in_utc(moment: dt.datetime) -> dt.datetime:
@@ -185,7 +191,7 @@ def _vote(row: Row, words: Row) -> Vote:
         score=row["score"],
         confidence=row["confidence"],
         reasons=tuple(row["reasons"]),
-        at=EPOCH + dt.timedelta(microseconds=row["at_ns"] // 1000),
+        at=instant(row["at_ns"]),
         submitter=row["submitter"],
         revises=row["revises"],
         source=row["source"],
@@ -220,6 +226,9 @@ def _upwards(trace_id: str, span_id: str, parents: Mapping[Target, str]) -> Iter
 def _told(span_id: str, rows: Sequence[Row]) -> Texts:
     """Choose among the texts of an answer and of what is below it, by start."""
     own = [row for row in rows if row["span_id"] == span_id]
-    questions = [row["question"] for row in (*own, *rows) if row["question"] is not None]
-    answers = [row["answer"] for row in (*reversed(own), *reversed(rows)) if row["answer"] is not None]
-    return Texts(questions[0] if questions else None, answers[0] if answers else None)
+    latest = (*reversed(own), *reversed(rows))
+    return Texts(_first("question", (*own, *rows)), _first("answer", latest), _first("system", latest))
+
+
+def _first(name: str, rows: Iterable[Row]) -> str | None:
+    return next((row[name] for row in rows if row[name] is not None), None)

@@ -1,13 +1,12 @@
 """Which answers belong on a page: the newest that match, found without reading what isn't shown."""
 
-import datetime as dt
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_feedback import semconv
 from otel_feedback.exceptions import InvalidQueryError
-from otel_feedback.store._gather import EPOCH, matches
+from otel_feedback.store._gather import matches
 from otel_feedback.store.filters import Filter
 
 if TYPE_CHECKING:
@@ -141,8 +140,3 @@ def _search(content: "Sequence[str]") -> str:
         for table, columns in tables.items():
             selects.append(f'SELECT trace_id FROM "{name}".{table} WHERE {matches("$search", columns)}')  # noqa: S608
     return f"found AS MATERIALIZED (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(selects)}))"  # noqa: S608
-
-
-def moment(us: int) -> dt.datetime:
-    """Return microseconds since 1970 as a time."""
-    return EPOCH + dt.timedelta(microseconds=us)
