@@ -17,7 +17,7 @@ from otel_feedback._signals import DEFAULT_SIGNALS, Happened, Scale, Share
 from otel_feedback.exceptions import InvalidFeedbackError
 from otel_feedback.intake import _foreign
 from otel_feedback.intake._span import NOWHERE, ReadSpan, first_link
-from otel_feedback.intake._values import clean, fact, number
+from otel_feedback.intake._values import clean, fact, number, values_of
 from otel_feedback.intake.rows import Batch, EvaluationRow, FeedbackRow, WordsRow
 from otel_feedback.intake.texts import shorten
 
@@ -246,8 +246,11 @@ def _evaluation(values: Mapping[str, Any], at_ns: int, place: str) -> _Judgement
 
 
 def _logfire(seen: ReadSpan) -> list[_Judgement]:
-    """Read a span of ``logfire.experimental.annotations``: a child of the span that it judges, always a user's word."""
-    values = seen.attributes
+    """Read a span of ``logfire.experimental.annotations``: a child of the span that it judges.
+
+    It is a user's word, unless an extra attribute of the caller's says who else judged.
+    """
+    values = values_of(seen.span.attributes)
     score = values.get(_foreign.LOGFIRE_ASSERTION)
     label = values.get(_foreign.LOGFIRE_LABEL)
     judgement = _judgement(
