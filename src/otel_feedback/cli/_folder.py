@@ -72,7 +72,7 @@ class FolderSource:
     def answers(self, query: Mapping[str, str]) -> Json:
         """Answers and what was said of them."""
         asked = {name: query[name] for name in ("feedback", "signal", "reason", "search", "after") if name in query}
-        return answers(self._store, Filter.from_query(query), limit=int(query["limit"]), **asked).to_json()  # type: ignore[arg-type]
+        return answers(self._store, Filter.from_query(query), limit=int(query["limit"]), **asked).to_json()
 
     def answer(self, name: str) -> Json:
         """Everything about one answer."""
