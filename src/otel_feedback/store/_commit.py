@@ -6,6 +6,7 @@ acknowledged and come again.
 
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from otel_feedback.intake.traces import complete_trace
 from otel_feedback.store import _interactions as interactions
 from otel_feedback.store._content import write_content
 from otel_feedback.store._evaluations import add_evaluations
@@ -187,8 +188,6 @@ class Committer:
         starts = {trace: start for trace in traces if (start := self._watch.start(trace)) is not None}
         if not starts:
             return {}
-        from otel_feedback.intake.traces import complete_trace
-
         wanted: dict[Target, Answered] = {}
         for trace, spans in read_traces(self._databases, starts).items():
             for row, documents in complete_trace(spans, targets=self._watch.targets(trace)):

@@ -54,7 +54,9 @@ def _insert_week(databases: "Databases", name: str, batches: "Iterable[Batch]") 
     if spans:
         columns = zip(*chain.from_iterable(spans), strict=True)
         insert(writer, name, "spans", [*columns, list(chain.from_iterable(numbers))])
-    for table, rows in (("chunks", chunks), ("texts", texts), ("words", words)):
+    for row in chunks:
+        writer.execute(f'INSERT INTO "{name}".chunks VALUES ($1, make_timestamp($2 // 1000), $3)', row)  # noqa: S608
+    for table, rows in (("texts", texts), ("words", words)):
         if rows:
             insert(writer, name, table, zip(*rows, strict=True))
     return number

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from otel_feedback.store._tables import insert
+from otel_feedback.store._tables import ids, insert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,16 +17,12 @@ def add_evaluations(connection: "duckdb.DuckDBPyConnection", rows: "Iterable[Eva
     new = {(*row[:4], row.at_ns): row for row in sorted(rows, key=repr)}
     if not new:
         return
-    columns = list(zip(*new, strict=True))
     known = connection.execute(
         """
         SELECT e.trace_id, e.span_id, e.name, e.evaluation_id, e.at_ns FROM store.evaluations e
-        JOIN (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::VARCHAR[]) AS span_id, unnest($3::VARCHAR[]) AS name,
-            unnest($4::VARCHAR[]) AS evaluation_id, unnest($5::BIGINT[]) AS at_ns) u
-        USING (trace_id, span_id, name, evaluation_id, at_ns)
-        WHERE e.at_ns BETWEEN $6 AND $7
+        WHERE e.at_ns BETWEEN $1 AND $2 AND e.trace_id IN (SELECT unnest(string_split($3, ',')))
         """,
-        [*map(list, columns), min(columns[4]), max(columns[4])],
+        [min(key[4] for key in new), max(key[4] for key in new), ids({key[0] for key in new})],
     ).fetchall()
     for key in known:
         new.pop(key, None)

@@ -4,7 +4,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from otel_feedback.intake.rows import UNKNOWN_FACTS, DocumentRow, InteractionRow
-from otel_feedback.store._tables import insert, selected
+from otel_feedback.store._tables import ids, insert, selected
 from otel_feedback.store._watch import Known
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def find(
         rows = connection.execute(
             """
             SELECT i.trace_id, i.span_id, i.rowid, i.flagged FROM store.interactions i
-            JOIN (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::VARCHAR[]) AS span_id) u
+            JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id) u
             ON i.trace_id = u.trace_id AND i.span_id = u.span_id
             WHERE i.started_at BETWEEN make_timestamp($3 // 1000) AND make_timestamp($4 // 1000)
             """,
-            [[row[0] for row in within], [row[1] for row in within], low, high],
+            [ids(row[0] for row in within), ids(row[1] for row in within), low, high],
         ).fetchall()
         found.update({(trace, span): (number, flagged) for trace, span, number, flagged in rows})
     return found
@@ -96,8 +96,8 @@ def read(connection: "duckdb.DuckDBPyConnection", numbers: "Sequence[int]") -> "
     """Answers by the numbers of their rows, with their documents."""
     rows = connection.execute(
         f"SELECT rowid, {selected('interactions')} FROM store.interactions "  # noqa: S608
-        "WHERE rowid IN (SELECT unnest($1::BIGINT[]))",
-        [list(numbers)],
+        "WHERE rowid IN (SELECT unnest(string_split($1, ','))::BIGINT)",
+        [ids(numbers)],
     ).fetchall()
     answers = [(number, InteractionRow(*row)) for number, *row in rows]
     documents: dict[Target, list[DocumentRow]] = {row[:2]: [] for _, row in answers}
@@ -119,11 +119,11 @@ def _documents(connection: "duckdb.DuckDBPyConnection", answers: "Sequence[Inter
         for row in connection.execute(
             f"""
             SELECT {selected("documents")} FROM store.documents
-            JOIN (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::VARCHAR[]) AS span_id) u
+            JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id) u
             ON documents.trace_id = u.trace_id AND documents.span_id = u.span_id
             WHERE documents.started_at BETWEEN make_timestamp($3 // 1000) AND make_timestamp($4 // 1000)
             """,  # noqa: S608
-            [[row[0] for row in within], [row[1] for row in within], low, high],
+            [ids(row[0] for row in within), ids(row[1] for row in within), low, high],
         ).fetchall():
             yield DocumentRow(*row)
 
@@ -133,18 +133,19 @@ def remove(connection: "duckdb.DuckDBPyConnection", answers: "Collection[Numbere
     if not answers:
         return
     connection.execute(
-        "DELETE FROM store.interactions WHERE rowid IN (SELECT unnest($1::BIGINT[]))", [[it.number for it in answers]]
+        "DELETE FROM store.interactions WHERE rowid IN (SELECT unnest(string_split($1, ','))::BIGINT)",
+        [ids(it.number for it in answers)],
     )
     rows = [it.answered[0] for it in answers]
     times = [row.started_ns for row in rows]
     connection.execute(
         """
         DELETE FROM store.documents d
-        USING (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::VARCHAR[]) AS span_id) u
+        USING (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id) u
         WHERE d.trace_id = u.trace_id AND d.span_id = u.span_id
         AND d.started_at BETWEEN make_timestamp($3 // 1000) AND make_timestamp($4 // 1000)
         """,
-        [[row[0] for row in rows], [row[1] for row in rows], min(times), max(times)],
+        [ids(row[0] for row in rows), ids(row[1] for row in rows), min(times), max(times)],
     )
 
 
@@ -171,9 +172,9 @@ def look_up(connection: "duckdb.DuckDBPyConnection", targets: "Collection[Target
         f"""
         SELECT trace_id, span_id, epoch_us(started_at), flagged, complete, {", ".join(UNKNOWN_FACTS)}
         FROM store.interactions
-        JOIN (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::VARCHAR[]) AS span_id) u USING (trace_id, span_id)
+        JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id) u USING (trace_id, span_id)
         """,  # noqa: S608
-        [[trace for trace, _ in targets], [span for _, span in targets]],
+        [ids(trace for trace, _ in targets), ids(span for _, span in targets)],
     ).fetchall()
     return {
         (trace, span): Found(Known(started_us, tuple(facts)), flagged, complete)

@@ -3,6 +3,9 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from otel_feedback.intake.traces import unpack
+from otel_feedback.store._tables import ids
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,8 +32,6 @@ def read_traces(databases: "Databases", starts: "Mapping[str, int]") -> "dict[st
         databases: Where they are.
         starts: When the first answer of each trace started, in nanoseconds: what is far from it is not read.
     """
-    from otel_feedback.intake.traces import unpack
-
     traces, times = list(starts), list(starts.values())
     found: defaultdict[str, dict[str, StoredSpan]] = defaultdict(dict)
     for name in databases.content():
@@ -38,13 +39,13 @@ def read_traces(databases: "Databases", starts: "Mapping[str, int]") -> "dict[st
             f"""
             SELECT data FROM "{name}".chunks WHERE chunk IN (
                 SELECT DISTINCT s.chunk FROM "{name}".spans s
-                JOIN (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::BIGINT[]) AS start) u
+                JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ','))::BIGINT AS start) u
                 ON s.trace_id = u.trace_id
                 AND epoch_us(s.started_at) BETWEEN (u.start - $3) // 1000 AND (u.start + $4) // 1000
                 WHERE s.started_at BETWEEN make_timestamp($5 // 1000) AND make_timestamp($6 // 1000)
             ) ORDER BY chunk
             """,  # noqa: S608
-            [traces, times, BEFORE_NS, AFTER_NS, min(times) - BEFORE_NS, max(times) + AFTER_NS],
+            [ids(traces), ids(times), BEFORE_NS, AFTER_NS, min(times) - BEFORE_NS, max(times) + AFTER_NS],
         )
         while row := rows.fetchone():
             for span in unpack(row[0]):
@@ -71,14 +72,14 @@ def find_spans(databases: "Databases", judged: "Mapping[Target, int]") -> "dict[
         rows = databases.writer.execute(
             f"""
             SELECT s.trace_id, s.span_id, epoch_us(s.started_at) * 1000 FROM "{name}".spans s
-            JOIN (SELECT unnest($1::VARCHAR[]) AS trace_id, unnest($2::VARCHAR[]) AS span_id,
-                unnest($3::BIGINT[]) AS at_ns) u
+            JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id,
+                unnest(string_split($3, ','))::BIGINT AS at_ns) u
             ON s.trace_id = u.trace_id AND s.span_id = u.span_id
             AND epoch_us(s.started_at) BETWEEN (u.at_ns - $4) // 1000 AND (u.at_ns + $5) // 1000
             WHERE s.started_at BETWEEN make_timestamp($6 // 1000) AND make_timestamp($7 // 1000)
             """,  # noqa: S608
             [
-                *(list(traces), list(spans), times),
+                *(ids(traces), ids(spans), ids(times)),
                 *(JUDGED_WITHIN_NS, _SKEW_NS, min(times) - JUDGED_WITHIN_NS, max(times) + _SKEW_NS),
             ],
         ).fetchall()

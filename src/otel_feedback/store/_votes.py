@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_feedback.intake.rows import FeedbackRow
 from otel_feedback.store._settle import settle_votes, vote_of
-from otel_feedback.store._tables import insert, selected
+from otel_feedback.store._tables import ids, insert, selected
 from otel_feedback.store._watch import Known
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Votes:
     def _write(self, wanted: list[Kept], removed: list[int]) -> None:
         if removed:
             self._connection.execute(
-                "DELETE FROM store.feedback WHERE rowid IN (SELECT unnest($1::BIGINT[]))", [removed]
+                "DELETE FROM store.feedback WHERE rowid IN (SELECT unnest(string_split($1, ','))::BIGINT)",
+                [ids(removed)],
             )
         if wanted:
             rows = ((*kept.row, *kept[1:]) for kept in wanted)
@@ -106,8 +107,8 @@ def _rows(connection: "duckdb.DuckDBPyConnection", traces: "Collection[str]") ->
         return []
     return connection.execute(
         f"SELECT rowid, {selected('feedback')} FROM store.feedback "  # noqa: S608
-        "WHERE trace_id IN (SELECT unnest($1::VARCHAR[]))",
-        [list(traces)],
+        "WHERE trace_id IN (SELECT unnest(string_split($1, ',')))",
+        [ids(traces)],
     ).fetchall()
 
 
