@@ -309,6 +309,13 @@ def test_variables_are_printed_for_a_shell(tmp_path):
     assert shown.stdout == f"my shop:{folder / 'handle-keys'}"
 
 
+def test_an_endpoint_of_the_user_s_needs_no_server_of_ours(tmp_path):
+    """Spans go where it says, and nothing is said about starting another."""
+    added, err = variables("--data", tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4317")
+    assert err == ""
+    assert "OTEL_FEEDBACK_HANDLE_KEYS_FILE" in added
+
+
 def test_a_name_that_is_given_wins():
     """Over the environment's too: it was said last."""
     added, _ = variables("--name", "shop", OTEL_SERVICE_NAME="other", OTEL_FEEDBACK_HANDLE_KEYS="k")

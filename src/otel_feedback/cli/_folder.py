@@ -9,8 +9,8 @@ from otel_feedback._version import VERSION
 from otel_feedback.analysis.satisfaction import satisfaction
 from otel_feedback.cli._http import Json, Progress
 from otel_feedback.store import Store
-from otel_feedback.store._answer import answer
 from otel_feedback.store._answers import answers
+from otel_feedback.store._detail import answer
 from otel_feedback.store._views import jsonable
 from otel_feedback.store.filters import Filter
 
@@ -97,8 +97,8 @@ class FolderSource:
 
 
 def _one(cursor: "duckdb.DuckDBPyConnection", sql: str) -> tuple[int, dt.datetime | None]:
-    row: Any = cursor.execute(sql).fetchone()
-    return row
+    (count, last), *_ = cursor.execute(sql).fetchall()
+    return count, last
 
 
 def _utc(moment: dt.datetime | None) -> str | None:

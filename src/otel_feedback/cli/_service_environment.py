@@ -11,8 +11,9 @@ from otel_feedback.cli._addresses import is_loopback_url
 BATCH_DELAY_MS: Final = 500
 """Milliseconds after which spans leave; OpenTelemetry's own default is five seconds."""
 
-_TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", _TRACES_ENDPOINT)
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Variables by which a user says where spans go."""
+
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _COMMON: Final = frozenset({"app", "main", "server", "service", "manage", "wsgi", "asgi", "run", "start", "src", "api"})
 """Names of files that say nothing about a service: then its folder does."""
@@ -49,7 +50,7 @@ def make_environment(
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": str(BATCH_DELAY_MS),
     }
-    if not given.intersection(_ENDPOINTS):
+    if not given.intersection(ENDPOINTS):
         wanted |= _endpoint(environ, url, status or {}, local=local, token=token)
     if keys is not None and not given & {"OTEL_FEEDBACK_HANDLE_KEYS", "OTEL_FEEDBACK_HANDLE_KEYS_FILE"}:
         wanted["OTEL_FEEDBACK_HANDLE_KEYS_FILE"] = str(keys)

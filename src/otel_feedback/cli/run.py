@@ -15,7 +15,7 @@ from otel_feedback.cli import _options, _show
 from otel_feedback.cli._addresses import DEFAULT_URL, is_loopback_url, running_url
 from otel_feedback.cli._http import RefusedError, UnreachableError
 from otel_feedback.cli._instrumentations import INSTRUMENT, Target, find_installed, find_missing, find_target
-from otel_feedback.cli._service_environment import make_environment, name_service
+from otel_feedback.cli._service_environment import ENDPOINTS, make_environment, name_service
 from otel_feedback.cli._source import Place
 from otel_feedback.exceptions import ConfigurationError
 
@@ -102,6 +102,8 @@ def _look(place: Place) -> tuple[str, Mapping[str, Any] | None]:
             return url, {}
         except UnreachableError:
             pass
+    if any(os.environ.get(variable, "").strip() for variable in ENDPOINTS):
+        return url, None  # spans go where the user says, which need not be a server of ours
     on = f" --data {shlex.quote(str(place.data))}" if place.data is not None else ""
     _show.note(
         f"otel-feedback: no server answers at {url} yet, so spans will be lost until one does. Start it in another "
