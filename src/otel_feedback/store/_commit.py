@@ -190,8 +190,10 @@ class Committer:
             return {}
         wanted: dict[Target, Answered] = {}
         for trace, spans in read_traces(self._databases, starts).items():
-            for row, documents in complete_trace(spans, targets=self._watch.targets(trace)):
-                wanted[row[:2]] = interactions.kept(row, documents)
+            targets = self._watch.targets(trace)
+            for row, documents in complete_trace(spans, targets=targets, received_ns=starts[trace]):
+                if self._watch.has(row[:2]):  # others said all themselves
+                    wanted[row[:2]] = interactions.kept(row, documents)
         writer = self._databases.writer
         numbers = [number for number, _ in interactions.find(writer, [row for row, _ in wanted.values()]).values()]
         there = interactions.read(writer, numbers) if numbers else {}

@@ -88,7 +88,9 @@ class Databases:
         name = content_name(week)
         if name not in self.next_chunk:
             self.attach(name, self._folder.content_file(week), CONTENT)
-            last = self._root.execute(f'SELECT coalesce(max(chunk), 0) FROM "{name}".chunks').fetchall()[0][0]
+            last = self._root.execute(
+                f'SELECT coalesce(max(chunk), 0) FROM "{name}".chunks'  # noqa: S608
+            ).fetchall()[0][0]
             self.next_chunk[name] = last + 1
         return name
 
@@ -133,9 +135,22 @@ class Databases:
         Raises:
             StoreError: They cannot be opened; the next call tries again.
         """
+        with self.closed():
+            pass
+
+    @contextmanager
+    def closed(self) -> "Iterator[None]":
+        """Close all files, so that something may be done to them, and open them again; readers wait meanwhile.
+
+        Raises:
+            StoreError: They cannot be opened; the next call tries again.
+        """
         with self.alone():
             self._shut()
-            self._connect()
+            try:
+                yield
+            finally:
+                self._connect()
 
     def roll_back(self) -> None:
         """Undo the writer's transaction, where DuckDB hasn't done it by itself."""

@@ -107,8 +107,11 @@ def read(connection: "duckdb.DuckDBPyConnection", numbers: "Sequence[int]") -> "
 
 
 def kept(row: InteractionRow, documents: "Iterable[DocumentRow]") -> Answered:
-    """An answer that was completed from its trace, as the table keeps it: in microseconds, documents by rank."""
-    row = row._replace(started_ns=row.started_ns // 1000 * 1000, complete=row.complete)
+    """An answer that was completed from its trace, as the table keeps it: in microseconds, documents by rank.
+
+    It stays one whose own span didn't tell all, so that later spans of its trace count as earlier ones do.
+    """
+    row = row._replace(started_ns=row.started_ns // 1000 * 1000, complete=False)
     some = (document._replace(started_ns=row.started_ns) for document in documents)
     return row, tuple(sorted(some, key=lambda document: (document.rank, repr(document))))
 
@@ -172,7 +175,8 @@ def look_up(connection: "duckdb.DuckDBPyConnection", targets: "Collection[Target
         f"""
         SELECT trace_id, span_id, epoch_us(started_at), flagged, complete, {", ".join(UNKNOWN_FACTS)}
         FROM store.interactions
-        JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id) u USING (trace_id, span_id)
+        JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id) u
+        USING (trace_id, span_id)
         """,  # noqa: S608
         [ids(trace for trace, _ in targets), ids(span for _, span in targets)],
     ).fetchall()

@@ -7,7 +7,7 @@ from otel_feedback.intake.traces import unpack
 from otel_feedback.store._tables import ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from otel_feedback.intake.rows import StoredSpan
     from otel_feedback.store._databases import Databases
@@ -32,30 +32,37 @@ def read_traces(databases: "Databases", starts: "Mapping[str, int]") -> "dict[st
         databases: Where they are.
         starts: When the first answer of each trace started, in nanoseconds: what is far from it is not read.
     """
-    traces, times = list(starts), list(starts.values())
+    times = list(starts.values())
     found: defaultdict[str, dict[str, StoredSpan]] = defaultdict(dict)
     for name in databases.content():
-        rows = databases.writer.execute(
+        places = databases.writer.execute(
             f"""
-            SELECT data FROM "{name}".chunks WHERE chunk IN (
-                SELECT DISTINCT s.chunk FROM "{name}".spans s
-                JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ','))::BIGINT AS start) u
-                ON s.trace_id = u.trace_id
-                AND epoch_us(s.started_at) BETWEEN (u.start - $3) // 1000 AND (u.start + $4) // 1000
-                WHERE s.started_at BETWEEN make_timestamp($5 // 1000) AND make_timestamp($6 // 1000)
-            ) ORDER BY chunk
+            SELECT s.trace_id, s.span_id, s.chunk FROM "{name}".spans s
+            JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ','))::BIGINT AS start) u
+            ON s.trace_id = u.trace_id
+            AND epoch_us(s.started_at) BETWEEN (u.start - $3) // 1000 AND (u.start + $4) // 1000
+            WHERE s.started_at BETWEEN make_timestamp($5 // 1000) AND make_timestamp($6 // 1000)
             """,  # noqa: S608
-            [ids(traces), ids(times), BEFORE_NS, AFTER_NS, min(times) - BEFORE_NS, max(times) + AFTER_NS],
-        )
-        while row := rows.fetchone():
-            for span in unpack(row[0]):
-                start = starts.get(span.trace_id)
-                if start is not None and start - BEFORE_NS <= span.span.start_time_unix_nano <= start + AFTER_NS:
+            [ids(starts), ids(times), BEFORE_NS, AFTER_NS, min(times) - BEFORE_NS, max(times) + AFTER_NS],
+        ).fetchall()
+        if places:
+            wanted = {(trace, span) for trace, span, _ in places}
+            for span in _unpacked(databases, name, {chunk for _, _, chunk in places}):
+                if span[:2] in wanted:
                     found[span.trace_id].setdefault(span.span_id, span)
     return {
         trace: sorted(spans.values(), key=lambda it: (it.span.start_time_unix_nano, it.span_id))
         for trace, spans in found.items()
     }
+
+
+def _unpacked(databases: "Databases", name: str, chunks: "Iterable[int]") -> "Iterator[StoredSpan]":
+    for chunk in sorted(chunks):  # one by one: together they may be large
+        for (data,) in databases.writer.execute(
+            f'SELECT data FROM "{name}".chunks WHERE chunk = $1',  # noqa: S608
+            [chunk],
+        ).fetchall():
+            yield from unpack(data)
 
 
 def find_spans(databases: "Databases", judged: "Mapping[Target, int]") -> "dict[Target, int]":
@@ -73,7 +80,7 @@ def find_spans(databases: "Databases", judged: "Mapping[Target, int]") -> "dict[
             f"""
             SELECT s.trace_id, s.span_id, epoch_us(s.started_at) * 1000 FROM "{name}".spans s
             JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id,
-                unnest(string_split($3, ','))::BIGINT AS at_ns) u
+            unnest(string_split($3, ','))::BIGINT AS at_ns) u
             ON s.trace_id = u.trace_id AND s.span_id = u.span_id
             AND epoch_us(s.started_at) BETWEEN (u.at_ns - $4) // 1000 AND (u.at_ns + $5) // 1000
             WHERE s.started_at BETWEEN make_timestamp($6 // 1000) AND make_timestamp($7 // 1000)

@@ -1,10 +1,11 @@
 """The store as whoever uses it sees it: open, write, read, look after, close."""
 
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
-
+from otel_feedback.store import _admin
+from otel_feedback.store._check import check
 from otel_feedback.store._databases import Databases
 from otel_feedback.store._folder import Folder
 from otel_feedback.store._votes import history
@@ -15,8 +16,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    import duckdb
+    from typing_extensions import Self
+
     from otel_feedback.intake.rows import Batch, FeedbackRow
     from otel_feedback.store._commit import Change
+
+    Progress = Callable[[int, int], None]
 
 _PATIENCE_SECONDS: Final = 4.0
 """How long a close goes on writing what waits, so that a checkpoint fits into five seconds."""
@@ -30,6 +36,7 @@ class Store:
         self._folder = folder
         self._databases = databases
         self._writer = Writer(folder, databases)
+        self._copying = threading.Lock()
         self._closed = False
 
     @classmethod
@@ -117,6 +124,35 @@ class Store:
         with self.cursor() as cursor:
             return history(cursor, (trace_id, span_id))
 
+    def info(self) -> dict[str, Any]:
+        """What is in the store: files with their sizes, rows and versions; values that JSON has."""
+        return _admin.info(self._folder, self._databases)
+
+    def backup(self, target: "Path", progress: "Progress | None" = None) -> "Path":
+        """Copy the store into a new folder while it goes on; keys and tokens stay where they are.
+
+        Raises:
+            StoreError: The target isn't empty, or the copy can't be made; then there is nothing of it.
+        """
+        with self._copying:
+            return _admin.back_up(self._folder, self._databases, target, progress or _silent)
+
+    def check(self, progress: "Progress | None" = None) -> list[str]:
+        """Read everything and compare; gives what is wrong, a sentence each."""
+        return check(self._folder, self._databases, progress or _silent)
+
+    def vacuum(self, progress: "Progress | None" = None) -> dict[str, int]:
+        """Write every file anew, without what was deleted; nothing is written meanwhile, and reading goes on.
+
+        Returns:
+            ``before`` and ``after``: bytes of all files.
+
+        Raises:
+            StoreError: A file can't be written anew; those before it were.
+        """
+        with self._copying:
+            return self._writer.run(lambda: self._writer.vacuum(progress or _silent))
+
     def close(self) -> None:
         """Write what waits, put the logs into the files and let the folder go: within five seconds. Can be repeated."""
         if self._closed:
@@ -126,8 +162,12 @@ class Store:
         self._databases.close()
         self._folder.release()
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> "Self":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _silent(done: int, everything: int) -> None:
+    """Nobody looks on."""

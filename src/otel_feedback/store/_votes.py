@@ -1,7 +1,7 @@
 """Feedback in the main table: settled by vote, with the facts of its answer where that has come."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from otel_feedback.intake.rows import FeedbackRow
 from otel_feedback.store._settle import settle_votes, vote_of
@@ -9,7 +9,7 @@ from otel_feedback.store._tables import ids, insert, selected
 from otel_feedback.store._watch import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import duckdb
 
@@ -44,7 +44,7 @@ class Votes:
         """What feedback that is joined already tells about its answer."""
         for _, kept in self._kept.get(target, ()):
             if kept.joined:
-                return Known(kept.answered_us, kept.row[_FACTS_AT:_FACTS_END])
+                return Known(kept.answered_us, cast("tuple[str, ...]", kept.row[_FACTS_AT:_FACTS_END]))
         return None
 
     def has(self, target: "Target") -> bool:
@@ -102,7 +102,18 @@ def history(connection: "duckdb.DuckDBPyConnection", target: "Target") -> list[F
     return sorted((row for row in rows if row[:2] == target), key=lambda row: (row.at_ns, row.feedback_id))
 
 
-def _rows(connection: "duckdb.DuckDBPyConnection", traces: "Collection[str]") -> "list[tuple[object, ...]]":
+def stored(connection: "duckdb.DuckDBPyConnection", *, at_once: int) -> "Iterator[Kept]":
+    """All feedback, vote by vote, some rows at a time."""
+    rows = connection.execute(
+        f"SELECT {selected('feedback')} FROM store.feedback "  # noqa: S608
+        "ORDER BY trace_id, span_id, signal, submitter"
+    )
+    while some := rows.fetchmany(at_once):
+        for columns in some:
+            yield _kept(list(columns))
+
+
+def _rows(connection: "duckdb.DuckDBPyConnection", traces: "Collection[str]") -> "list[tuple[Any, ...]]":
     if not traces:
         return []
     return connection.execute(

@@ -98,6 +98,10 @@ class Watch:
         if not spans:
             self._traces.pop(target[0], None)
 
+    def has(self, target: Target) -> bool:
+        """Whether a span is watched."""
+        return target[1] in self._traces.get(target[0], ())
+
     def misses(self, target: Target) -> bool:
         """Whether a span is watched that hasn't come."""
         watched = self._traces.get(target[0], {}).get(target[1])

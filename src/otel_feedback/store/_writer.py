@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 import duckdb
 
 from otel_feedback.exceptions import StoreBusyError, StoreError
+from otel_feedback.store._admin import vacuum
 from otel_feedback.store._commit import Change, Committer
 from otel_feedback.store._errors import is_broken, is_of_data, translate
 
@@ -129,6 +130,14 @@ class Writer:
         """Wait until all that was submitted so far is written, and every judged answer has been looked for."""
         self.run(self._look_for_all)
 
+    def vacuum(self, progress: "Callable[[int, int], None]") -> dict[str, int]:
+        """Write all files anew; for :meth:`run`."""
+        with self._mended():
+            try:
+                return vacuum(self._folder, self._databases, progress)
+            finally:
+                self._committer.recall()
+
     def close(self, patience: float) -> None:
         """Write what waits, then end the thread.
 
@@ -182,7 +191,7 @@ class Writer:
                     self._write([one])
                 return
             name = type(error).__name__  # and no more: its text may quote what people wrote
-            _log.error("A batch could not be stored: %s", name)  # noqa: TRY400
+            _log.error("A batch could not be stored: %s", name)
             group[0].done.set_exception(StoreError(f"This could not be stored: {name}. Nothing of it was taken."))
         else:
             for one in group:
@@ -222,10 +231,7 @@ class Writer:
 
     def _tell(self, change: Change) -> None:
         for callback in self._subscribers:
-            try:
-                callback(change)
-            except Exception as error:
-                _log.error("Who listens to the store failed: %s", type(error).__name__)  # noqa: TRY400
+            _call(callback, change)
 
     def _look_if_due(self, *, idle: bool) -> None:
         if not self._committer.pending or not (idle or time.monotonic() >= self._look_after):
@@ -235,7 +241,7 @@ class Writer:
             self._look()
         except Exception as error:
             self._committer.pending.clear()  # they are looked for again after the next start
-            _log.error("Judged answers could not be looked for: %s", type(error).__name__)  # noqa: TRY400
+            _log.error("Judged answers could not be looked for: %s", type(error).__name__)
         self._look_after = time.monotonic() + (time.monotonic() - began) * _LOOK_SHARE
 
     def _look(self) -> None:
@@ -245,6 +251,13 @@ class Writer:
     def _look_for_all(self) -> None:
         while self._committer.pending:
             self._look()
+
+
+def _call(callback: "Callable[[Change], None]", change: Change) -> None:
+    try:
+        callback(change)
+    except Exception as error:
+        _log.error("Who listens to the store failed: %s", type(error).__name__)
 
 
 def _rows(batch: "Batch") -> int:
