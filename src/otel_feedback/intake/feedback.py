@@ -87,7 +87,10 @@ def add_judgements(batch: Batch, seen: ReadSpan, *, keep_content: bool) -> None:
     if seen.attributes.get(_foreign.LOGFIRE_SPAN_TYPE) == _foreign.LOGFIRE_ANNOTATION:
         _add_foreign(batch, seen, _logfire(seen), (seen.trace_id, seen.parent_id), keep_content=keep_content)
         return
-    judgements = [*_annotations(seen), *_evaluation_events(seen)]
+    annotations = _annotations(seen)
+    annotated = {judgement.name for judgement in annotations}
+    # Gateways write both: an event that repeats an annotation of the same span is no second judgement.
+    judgements = [*annotations, *(event for event in _evaluation_events(seen) if event.name not in annotated)]
     if judgements:
         _add_foreign(batch, seen, judgements, judged_span(seen), keep_content=keep_content)
 
@@ -221,12 +224,11 @@ def _annotations(seen: ReadSpan) -> list[_Judgement]:
 
 
 def _evaluation_events(seen: ReadSpan) -> Iterator[_Judgement]:
-    """Read the events of the GenAI conventions; not one that repeats an annotation of the same span."""
-    annotated = {value for name, value in seen.attributes.items() if name.endswith(".name") and _FIELD.fullmatch(name)}
+    """Read the events of the GenAI conventions."""
     events = [event for event in seen.events if event[0] == semconv.EVENT_EVALUATION_RESULT]
     for index, (_, at_ns, values) in enumerate(events[:MAX_JUDGEMENTS]):
         judgement = _evaluation(values, at_ns, f"event.{index}")
-        if judgement is not None and judgement.name not in annotated:
+        if judgement is not None:
             yield judgement
 
 
