@@ -48,9 +48,9 @@ def test_a_backup_goes_where_this_command_s_folder_is(tmp_path, monkeypatch):
 
 def test_a_vacuum_says_when_it_is_done():
     """And hands on what the server says, for programs."""
-    with serve(vacuum=[{"done": 1, "all": 1}, {"result": {"bytes": 1}}]) as api:
-        assert call("db", "vacuum", "--url", api.url) == (0, "Done.\n", "")
-        assert json.loads(call("db", "vacuum", "--json", "--url", api.url)[1]) == {"result": {"bytes": 1}}
+    with serve(vacuum=[{"done": 1, "all": 1}, {"result": {"before": 2048, "after": 512}}]) as api:
+        assert call("db", "vacuum", "--url", api.url) == (0, "2.0 KiB became 512 B.\n", "")
+        assert json.loads(call("db", "vacuum", "--json", "--url", api.url)[1]) == {"before": 2048, "after": 512}
 
 
 @pytest.mark.parametrize("command", ["check", "vacuum", "backup copy"])

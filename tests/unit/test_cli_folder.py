@@ -2,8 +2,10 @@
 
 import json
 import time
+import zlib
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from tests.unit.cli_server import call
 
 from otel_feedback.cli._source import Place, open_source
@@ -22,9 +24,12 @@ def trace_of(number):
 def batch_of(*numbers, now=None, signal="thumbs", label="down", sentiment="negative", score=0.0):
     """Answers, each with a document, texts, and one feedback on it."""
     now = now or time.time_ns()
-    batch = Batch(received_ns=now)
+    batch, raw = Batch(received_ns=now), TracesData()
+    spans = raw.resource_spans.add().scope_spans.add().spans
     for number in numbers:
         trace, span, at = trace_of(number), f"{number:016x}", now - 60 * SECOND + number
+        ids = {"trace_id": bytes.fromhex(trace), "span_id": bytes.fromhex(span)}
+        spans.add(**ids, name="POST /ask", kind=2, start_time_unix_nano=at, end_time_unix_nano=at + SECOND)
         batch.spans.append(SpanRow(trace, span, "", "POST /ask", "shop", at, SECOND))
         batch.interactions.append(
             InteractionRow(trace, span, at, SECOND, "POST /ask", *LABELS, *(None,) * 6, flagged=True, complete=True)
@@ -35,6 +40,7 @@ def batch_of(*numbers, now=None, signal="thumbs", label="down", sentiment="negat
         rest = (at + SECOND, "explicit", sentiment, "unset", None, score, label, None, ("outdated",), "capture")
         batch.feedback.append(FeedbackRow(*vote, *rest, True, True, "c" * 32, "d" * 16, *LABELS, None))
         batch.words.append(WordsRow(*vote, at + SECOND, "Wrong.", None, None))
+    batch.chunk = zlib.compress(raw.SerializeToString(), 1)
     return batch
 
 
@@ -98,6 +104,7 @@ def test_an_answer_is_shown_by_the_start_of_its_id(folder):
     assert (code, err) == (0, "")
     assert f"Answer {trace_of(7)}-{7:016x}" in out.replace("\n", "")
     assert "Question 7?" in out
+    assert "POST /ask  1.0 s  at 0.0 ms  the answer" in out
     assert "thumbs down" in out
     code, _, err = call("show", "ffffffffffff", "--data", folder)
     assert code == 1

@@ -194,11 +194,12 @@ def test_progress_is_told_and_the_result_given():
     """Line by line, as the server goes on."""
     told = []
     work = lines({"done": 1, "all": 2}, {"done": 2, "all": 2}, {"result": ["a problem"]})
-    with serving({"/api/status": {}, "/api/db/check": work, "/api/db/vacuum": work, "/api/db/backup": work}) as api:
+    sizes = lines({"result": {"before": 2, "after": 1}})
+    with serving({"/api/status": {}, "/api/db/check": work, "/api/db/vacuum": sizes, "/api/db/backup": work}) as api:
         source = source_of(api, "secret")
         assert source.check(lambda done, everything: told.append((done, everything))) == ["a problem"]
-        assert source.vacuum(lambda *_: None) == ["a problem"]
-        assert source.backup("/backups/a", lambda *_: None) == ["a problem"]
+        assert source.vacuum(lambda *_: None) == {"before": 2, "after": 1}
+        source.backup("/backups/a", lambda *_: None)
         assert told == [(1, 2), (2, 2)]
         assert api.asked[-1][:3] == ("POST", "/api/db/backup", '{"target": "/backups/a"}')
 

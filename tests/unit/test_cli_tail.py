@@ -60,6 +60,7 @@ def test_a_connection_that_breaks_is_taken_up_again(waits, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
+        "Following the server. Ctrl-C ends it.",
         "The connection to the server broke. Trying again ...",
         "Connected again.",
         "The connection to the server broke. Trying again ...",

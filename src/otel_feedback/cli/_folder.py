@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_feedback._version import VERSION
 from otel_feedback.analysis.satisfaction import satisfaction
@@ -80,20 +80,19 @@ class FolderSource:
 
     def db_info(self) -> Json:
         """Files, rows and versions of the store."""
-        found: Json = jsonable(self._store.info())
-        return found
+        return self._store.info()
 
-    def backup(self, target: str, progress: Progress) -> Any:
+    def backup(self, target: str, progress: Progress) -> None:
         """Copy the store into a folder."""
-        return jsonable(self._store.backup(Path(target), progress))
+        self._store.backup(Path(target), progress)
 
-    def check(self, progress: Progress) -> Any:
+    def check(self, progress: Progress) -> list[str]:
         """Read everything and return what is wrong."""
-        return jsonable(self._store.check(progress))
+        return self._store.check(progress)
 
-    def vacuum(self, progress: Progress) -> Any:
-        """Give room that is not used back."""
-        return jsonable(self._store.vacuum(progress))
+    def vacuum(self, progress: Progress) -> dict[str, int]:
+        """Give room back that is not used; says how many bytes there were before and are after."""
+        return self._store.vacuum(progress)
 
 
 def _one(cursor: "duckdb.DuckDBPyConnection", sql: str) -> tuple[int, dt.datetime | None]:

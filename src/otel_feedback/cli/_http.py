@@ -129,17 +129,17 @@ class HttpSource:
         self._demand_token()
         return self._json("/api/db/info")
 
-    def backup(self, target: str, progress: Progress) -> Any:
+    def backup(self, target: str, progress: Progress) -> None:
         """Copy the store into a folder of the server's machine while it goes on."""
-        return self._work("/api/db/backup", {"target": target}, progress)
+        self._work("/api/db/backup", {"target": target}, progress)
 
-    def check(self, progress: Progress) -> Any:
+    def check(self, progress: Progress) -> list[str]:
         """Read everything and return what is wrong."""
-        return self._work("/api/db/check", {}, progress)
+        return list(self._work("/api/db/check", {}, progress))
 
-    def vacuum(self, progress: Progress) -> Any:
-        """Give room that is not used back."""
-        return self._work("/api/db/vacuum", {}, progress)
+    def vacuum(self, progress: Progress) -> dict[str, int]:
+        """Give room back that is not used; says how many bytes there were before and are after."""
+        return dict(self._work("/api/db/vacuum", {}, progress))
 
     def _demand_token(self) -> None:
         """For what is never free: say who we are at once, with the token of the folder that the server has."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from otel_feedback.cli import _addresses
 from otel_feedback.cli._addresses import DEFAULT_URL
@@ -38,14 +38,14 @@ class Source(Protocol):
     def db_info(self) -> Json:
         """Return files, rows and versions of the store."""
 
-    def backup(self, target: str, progress: Progress) -> Any:
+    def backup(self, target: str, progress: Progress) -> None:
         """Copy the store into a folder."""
 
-    def check(self, progress: Progress) -> Any:
+    def check(self, progress: Progress) -> list[str]:
         """Read everything and return what is wrong."""
 
-    def vacuum(self, progress: Progress) -> Any:
-        """Give room that is not used back."""
+    def vacuum(self, progress: Progress) -> dict[str, int]:
+        """Give room back that is not used; say how many bytes there were ``before`` and are ``after``."""
 
     def close(self) -> None:
         """Let go of what is open."""

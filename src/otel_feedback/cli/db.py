@@ -1,10 +1,11 @@
 """``otel-feedback db``: look after the data folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from otel_feedback.cli import _options, _show
@@ -32,8 +33,10 @@ def info(*, url: _options.Url = None, data: _options.Data = None, as_json: _opti
         found = source.db_info()
     if as_json:
         _show.print_json(found)
-    else:
-        _show.console().print(_show.new_list(_lines(found)))
+        return
+    console = _show.console()
+    console.print(_show.new_list(_facts(found)))
+    console.print(_files(found))
 
 
 @app.command("backup")
@@ -46,7 +49,8 @@ def backup(
 ) -> None:
     """Copy the data folder into a new one, while the server goes on.
 
-    The copy is a data folder like any other: `otel-feedback up --data DIR` opens it.
+    The copy is a data folder like any other: `otel-feedback up --data DIR` opens it. Keys and
+    token stay where they are.
 
     \b
     Examples:
@@ -55,9 +59,9 @@ def backup(
     """  # noqa: D301 - \b keeps the lines below it as they are
     folder = target.expanduser().absolute()
     with open_source(_options.place(url, data)) as source, show_progress("Copying") as tell:
-        result = source.backup(str(folder), tell)
+        source.backup(str(folder), tell)
     if as_json:
-        _show.print_json({"target": str(folder), "result": result})
+        _show.print_json({"target": str(folder)})
     else:
         _show.console().print(_show.plain(f"Copied to {folder}."))
 
@@ -100,10 +104,23 @@ def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _op
     with open_source(_options.place(url, data)) as source, show_progress("Rewriting") as tell:
         result = source.vacuum(tell)
     if as_json:
-        _show.print_json({"result": result})
+        _show.print_json(result)
     else:
-        print("Done.")
+        print(f"{_show.size(result['before'])} became {_show.size(result['after'])}.")
 
 
-def _lines(found: Mapping[str, Any]) -> list[tuple[str, Text]]:
-    return [(name, _show.plain(value)) for name, value in found.items()]
+def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    yield "folder", _show.plain(found["path"])
+    yield "size", Text(f"{_show.size(found['bytes'])}, {_show.size(found['free_bytes'])} free on its disk")
+    yield "answers", Text.assemble("from ", _show.when(found["oldest"]), " to ", _show.when(found["newest"]))
+    yield "DuckDB", _show.plain(found["duckdb"])
+
+
+def _files(found: Mapping[str, Any]) -> Table:
+    """Build the table of files: what is in them, and how large they are."""
+    table = _show.new_table("file", "version", "size", "rows", numbers=("version", "size"))
+    for file in found["files"]:
+        rows = ", ".join(f"{_show.number(count)} {name}" for name, count in file["rows"].items() if count)
+        size, version = _show.size(file["bytes"]), _show.number(file["version"])
+        table.add_row(_show.plain(file["name"]), _show.plain(version), size, _show.plain(rows))
+    return table

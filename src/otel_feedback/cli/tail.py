@@ -37,8 +37,6 @@ def tail(
     """  # noqa: D301 - \b keeps the lines below it as they are
     console = _show.console()
     with open_server(_options.place(url, data)) as source:
-        if not as_json:
-            _show.note(f"Following {source.name}. Ctrl-C ends it.")
         for vote in follow(source):
             if as_json:
                 _show.print_json_line(vote)
@@ -52,24 +50,19 @@ def follow(source: HttpSource) -> Iterator[Mapping[str, Any]]:
     Raises:
         UnreachableError: Nobody answers at the first attempt.
     """
-    yield from source.votes()
+    yield from source.votes(on_open=lambda: _show.note(f"Following {source.name}. Ctrl-C ends it."))
     wait = FIRST_WAIT
     _show.note(f"The connection to {source.name} broke. Trying again ...")
     while True:
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
         try:
-            votes = source.votes(on_open=_say_back)
-            for vote in votes:
+            for vote in source.votes(on_open=lambda: _show.note("Connected again.")):
                 wait = FIRST_WAIT
                 yield vote
         except UnreachableError:
             continue
         _show.note(f"The connection to {source.name} broke. Trying again ...")
-
-
-def _say_back() -> None:
-    _show.note("Connected again.")
 
 
 def _line(vote: Mapping[str, Any]) -> Text:
