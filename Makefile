@@ -6,10 +6,10 @@ COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 \
 FAMILIES := openllmetry openinference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system parts stack demo test check unit families whole bench lock dashboards clean
+.PHONY: help setup system parts stack demo stack-demo test check unit families whole bench lock dashboards clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv from the lock file; does nothing where it is in step (PYTHON=... chooses the interpreter)
 	@sh stack/setup.sh "$(PYTHON)"
@@ -23,8 +23,11 @@ parts: setup ## find or build the real Collector, Jaeger and Prometheus (about 1
 stack: parts ## run Collector, Jaeger and Prometheus until Ctrl-C, and print where they are
 	@$(BIN)/python -m stack up
 
-demo: parts ## run the example and its users against the real parts, and show what came of it (KEEP=1 runs on)
+demo: setup ## run the example and its users before `otel-feedback up`, and show what came of it (KEEP=1 runs on)
 	@$(BIN)/python -m examples.demo $(ARGS)
+
+stack-demo: parts ## the same with the real parts
+	@$(BIN)/python -m examples.stack_demo $(ARGS)
 
 test: check unit families whole ## check, unit tests on every Python, the families, and all the rest on one Python
 

@@ -1,10 +1,10 @@
-"""Where to look while the demo runs: addresses that have something to see, and commands to copy."""
+"""Where to look while a demo runs: addresses that have something to see, and commands to copy."""
 
 import json
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from dashboards.queries import BY_TEMPLATE, SENTIMENT, TEMPLATE, Increase
@@ -13,6 +13,7 @@ from stack.processes import HOST
 from stack.versions import JAEGER, PROMETHEUS
 
 from examples.servers import SERVICE_NAME, Addresses
+from examples.trace_tree import Trace
 from otel_feedback import semconv
 
 GRAFANA: Final = "http://127.0.0.1:3000"
@@ -23,7 +24,32 @@ PLACEHOLDER: Final = "This is not the Jaeger UI"
 FOLDED: Final = ")\n    ("
 """Where a query goes on in the next line, so that a narrow terminal shows it whole; PromQL doesn't mind."""
 
-KEEP: Final = "make demo KEEP=1"
+KEEP: Final = "make stack-demo KEEP=1"
+
+
+def invite(command: str, promise: str, places: Mapping[str, str]) -> Iterator[str]:
+    """Lines for a run that ends now: how to have it stay, and where everything is then."""
+    yield f"All of it ends now; `{command}` keeps it running until Ctrl-C, and {promise}."
+    yield "While it is kept running, it is at (other ports, if one of these is taken):"
+    width = max(map(len, places))
+    for name, address in places.items():
+        yield f"  {name:{width}}  {address}"
+
+
+def judge_yourself(service: str, capture: str, result: str) -> Iterator[str]:
+    """Lines on a question and a vote of one's own.
+
+    Args:
+        service: Its address.
+        capture: Where votes go.
+        result: What comes of it.
+    """
+    yield "Ask a question yourself, and find the feedback-handle among the headers:"
+    yield f"  curl -i {service}/ask \\"
+    yield '    --json \'{"question": "What does the del statement do?"}\''
+    yield f"Judge the answer by that handle; {result}:"
+    yield f"  curl {capture}/v1/feedback \\"
+    yield '    --json \'{"handle": "...", "signal": "thumbs", "value": "down"}\''
 
 
 def has_page(url: str) -> bool:
@@ -37,57 +63,45 @@ def has_page(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Sights:
-    """What can be looked at.
+    """What can be looked at beside the real parts.
 
     Attributes:
         jaeger: Its address.
         prometheus: Its address.
         addresses: Of the example's programs.
-        bad_answer: Span of the bad answer that was shown, as Jaeger has it, or ``None``.
-        logs: Folder of what the programs say.
     """
 
     jaeger: str
     prometheus: str
     addresses: Addresses
-    bad_answer: Mapping[str, Any] | None
-    logs: str
 
-    def invite(self) -> str:
-        """For a run that ends now: how to have it stay, and what there would be."""
-        return (
-            f"All of it ends now; `{KEEP}` keeps it running until Ctrl-C, and prints how to ask Jaeger for this trace "
-            "and the others, Prometheus for every number, and the service a question of your own, to judge its answer."
-        )
-
-    @staticmethod
-    def then() -> Iterator[str]:
-        """Lines for a run that ends now: where everything is while it is kept running."""
+    def leave(self) -> Iterator[str]:
+        """Lines for a run that ends now."""
         ports, addresses = Ports(), Addresses()
-        yield "While it is kept running, it is at (other ports, if one of these is taken):"
-        yield f"  the service  {addresses.service_url}"
-        yield f"  capture      {addresses.capture_url}"
-        yield f"  Jaeger       http://{HOST}:{ports.jaeger}"
-        yield f"  Prometheus   http://{HOST}:{ports.prometheus}"
+        promise = (
+            "prints how to ask Jaeger for this trace and the others, Prometheus for every number, and the service a "
+            "question of your own, to judge its answer"
+        )
+        places = {
+            "the service": addresses.service_url,
+            "capture": addresses.capture_url,
+            "Jaeger": f"http://{HOST}:{ports.jaeger}",
+            "Prometheus": f"http://{HOST}:{ports.prometheus}",
+        }
+        return invite(KEEP, promise, places)
 
-    def show(self) -> Iterator[str]:
+    def show(self, bad_answer: Trace | None) -> Iterator[str]:
         """Lines for a run that stays: links to pages that are there, else commands to copy."""
-        if self.bad_answer is not None:
+        if bad_answer is not None and bad_answer.answer is not None:
             yield "The bad answer above, in Jaeger:"
-            yield f"  {self._trace(self.bad_answer['traceID'], self.bad_answer['spanID'])}"
+            yield f"  {self._trace(bad_answer.id, bad_answer.answer.id)}"
         yield "All bad answers, out of Jaeger:"
         yield f"  curl -sG {self.jaeger}/api/traces -d service={SERVICE_NAME} \\"
         yield f"    --data-urlencode 'tags={json.dumps({semconv.FEEDBACK_SENTIMENT: semconv.NEGATIVE})}'"
         yield "Feedback by page and sentiment, copies included, out of Prometheus:"
         yield from self._feedback()
-        yield "Ask a question yourself, and find the feedback-handle among the headers:"
-        yield f"  curl -i {self.addresses.service_url}/ask \\"
-        yield '    --json \'{"question": "What does the del statement do?"}\''
-        yield "Judge the answer by that handle; the numbers above change within seconds:"
-        yield f"  curl {self.addresses.capture_url}/v1/feedback \\"
-        yield '    --json \'{"handle": "...", "signal": "thumbs", "value": "down"}\''
-        yield "What the programs say (the folder goes when the demo ends):"
-        yield f"  {self.logs}"
+        result = "the numbers above change within seconds"
+        yield from judge_yourself(self.addresses.service_url, self.addresses.capture_url, result)
 
     def _trace(self, trace_id: str, span_id: str) -> str:
         page = f"{self.jaeger}/trace/{trace_id}?uiFind={span_id}"

@@ -1,35 +1,35 @@
-"""The table *satisfaction by template* read from Prometheus, and what the users say about the same numbers."""
+"""The table *satisfaction by template*, wherever it was read, and what the users say about the same numbers."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
-from dashboards.queries import BY_TEMPLATE, ENOUGH, SERVICE, SIGNAL, TEMPLATE, VERSION, Increase, Numbers
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
-from stack.client import PrometheusClient
 
 from examples.rag_service.prompts import ASK, STREAM, Prompt
 from examples.users import Row, Truth
+from otel_feedback.analysis._interval import ENOUGH
 
 COUNTS: Final = ("answers", "voted", "positive", "negative", "changes", "copy", "rephrase")
-"""What Prometheus and the users both count, by the names that this module gives it."""
+"""What every backend and the users count, by the names that this module gives it."""
+STANDING: Final = ("standing positive", "standing negative")
+"""What a backend may count beside it: votes as they stand, each once. Metrics can't tell."""
 
 PAGES: Final[dict[str, tuple[Prompt, ...]]] = {"/ask": ASK, "/ask/stream": STREAM}
 
 
 @dataclass
 class Line:
-    """One template in one version, as Prometheus has it."""
+    """One template in one version, as a backend has it."""
 
     template: str
     version: str
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     shares: dict[str, float] = field(default_factory=dict)
-    """Shares and bounds in [0, 1]; none where too few stand behind them."""
+    """``satisfaction``, ``low`` and ``high``, in [0, 1]; none where too few opinions stand behind them."""
 
 
 NOTES: Final = (
@@ -38,7 +38,9 @@ NOTES: Final = (
     "declares no templates: its pages stand for them, fingerprints of its instructions for their versions.\n"
 )
 
-Lines = dict[tuple[str, str], Line]
+Key = tuple[str, str]
+Lines = dict[Key, Line]
+"""By template and version."""
 
 
 def version_of(instruction: str) -> str:
@@ -46,52 +48,7 @@ def version_of(instruction: str) -> str:
     return hashlib.sha256(instruction.encode()).hexdigest()[:12]
 
 
-def read_lines(prometheus: PrometheusClient, service: str, *, window: str = "1h") -> Lines:
-    """Ask Prometheus for every line of one service.
-
-    Args:
-        prometheus: Whom to ask.
-        service: ``service.name``.
-        window: PromQL duration that holds all of the run.
-    """
-    lines: Lines = {}
-    numbers = _numbers(service, window)
-    counts = {
-        "answers": numbers.interactions(),
-        "voted": numbers.voted(),
-        "positive": numbers.positive(),
-        "negative": numbers.negative(),
-        "changes": numbers.changes(),
-    }
-    shares = {
-        "satisfaction": numbers.satisfaction(),
-        "low": numbers.satisfaction_low(),
-        "high": numbers.satisfaction_high(),
-    }
-    for name, promql in counts.items():
-        for line, value, _ in _ask(prometheus, promql, lines):
-            line.counts[name] = round(value)
-    for line, value, labels in _ask(prometheus, numbers.implicit(), lines):
-        line.counts[labels[SIGNAL]] = round(value)
-    for name, promql in shares.items():
-        for line, value, _ in _ask(prometheus, promql, lines):
-            line.shares[name] = value
-    return lines
-
-
-def _numbers(service: str, window: str) -> Numbers:
-    view = replace(BY_TEMPLATE, filters={SERVICE: service})
-    return Numbers(view, by=(TEMPLATE, VERSION), increase=Increase(window))
-
-
-def _ask(prometheus: PrometheusClient, promql: str, lines: Lines) -> Iterator[tuple[Line, float, dict[str, Any]]]:
-    for series in prometheus.query(promql):
-        labels = series["metric"]
-        key = labels[TEMPLATE], labels[VERSION]
-        yield lines.setdefault(key, Line(*key)), float(series["value"][1]), labels
-
-
-def expected(truth: Truth) -> dict[tuple[str, str], dict[str, int]]:
+def expected(truth: Truth) -> dict[Key, dict[str, int]]:
     """What the users counted, by the template and version that a service without declared templates has."""
     versions = {
         (page, prompt.name): version_of(prompt.instruction) for page, prompts in PAGES.items() for prompt in prompts
@@ -108,19 +65,28 @@ def _counts(row: Row) -> dict[str, int]:
         "changes": row.changed + row.retracted,
         "copy": row.implicit["copy"],
         "rephrase": row.implicit["rephrase"],
+        "standing positive": row.standing_positive,
+        "standing negative": row.standing_negative,
     }
 
 
-def find_differences(lines: Lines, truth: Truth) -> list[str]:
-    """Every count on which Prometheus and the users differ, in words; empty if they agree."""
+def find_differences(lines: Lines, truth: Truth, source: str) -> list[str]:
+    """Every count on which a backend and the users differ, in words; empty if they agree.
+
+    Args:
+        lines: What the backend has.
+        truth: What the users know.
+        source: What the backend is called.
+    """
     wanted = expected(truth)
+    names = {*COUNTS, *(name for line in lines.values() for name in line.counts)}
     found = []
     for key in sorted({*lines, *wanted}):
-        have = lines[key].counts if key in lines else dict.fromkeys(COUNTS, 0)
-        want = wanted.get(key, dict.fromkeys(COUNTS, 0))
+        have = lines[key].counts if key in lines else {}
+        want = wanted.get(key, {})
         found += [
-            f"{key[0]} {key[1]}, {name}: Prometheus {have.get(name, 0)}, users {want.get(name, 0)}"
-            for name in sorted({*have, *want})
+            f"{key[0]} {key[1]}, {name}: {source} {have.get(name, 0)}, users {want.get(name, 0)}"
+            for name in sorted(names)
             if have.get(name, 0) != want.get(name, 0)
         ]
     return found
@@ -158,13 +124,19 @@ def _satisfaction(shares: dict[str, float]) -> str:
     return f"{shares['satisfaction']:.0%} ({100 * shares['low']:.0f}\N{EN DASH}{shares['high']:.0%})".replace("%", " %")
 
 
-def agreement(truth: Truth) -> str:
+def agreement(truth: Truth, source: str) -> str:
     """The sentence for equal numbers, with their totals."""
     total = {name: sum(counts[name] for counts in expected(truth).values()) for name in COUNTS}
     return (
-        "Prometheus and the users agree on every count, row by row. In total:\n"
+        f"{source} and the users agree on every count, row by row. In total:\n"
         f"  {total['answers']} answers, {total['voted']} of them voted on\n"
         f"  {total['positive'] + total['negative']} opinions, {total['positive']} up and {total['negative']} down\n"
         f"  {total['changes']} votes changed or taken back\n"
         f"  {total['copy']} answers copied, {total['rephrase']} questions seen to be asked again"
     )
+
+
+def standing(truth: Truth) -> str:
+    """The sentence for a backend whose votes, as they stand, were compared, too."""
+    up, down = (sum(counts[name] for counts in expected(truth).values()) for name in STANDING)
+    return f"  {up + down} votes as they stand now, {up} up and {down} down: that is what the page shows"

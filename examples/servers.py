@@ -1,12 +1,12 @@
-"""The example's programs as processes of this machine: the provider, the service, the capture service.
+"""The example's programs as processes of this machine: the provider, the service, and what captures votes.
 
-The service is started as its operator would do it: ``opentelemetry-instrument uvicorn ...`` and environment
-variables. Nothing in it is changed, and it is not told that feedback exists.
+The service is started as its operator would do it: ``otel-feedback run -- uvicorn ...``, or ``opentelemetry-instrument
+uvicorn ...`` and environment variables. Nothing in it is changed, and it is not told that feedback exists.
 """
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,11 @@ from stack.processes import HOST, Process
 
 EXAMPLES: Final = Path(__file__).parent
 SERVICE_NAME: Final = "rag-service"
-NAMESPACE, ENVIRONMENT = "examples", "demo"
+RESOURCE: Final = {
+    "OTEL_SERVICE_NAME": SERVICE_NAME,
+    "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=examples,deployment.environment.name=demo",
+}
+"""Settings that say who the service is."""
 
 KEEP_TEXT: Final = {
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_only",
@@ -27,9 +31,13 @@ COLLECTOR_KEEPS_TEXT: Final = {"OTEL_FEEDBACK_COLLECTOR_CONTENT": "keep"}
 """Setting of the Collector, which drops all of that otherwise."""
 
 
+INSTRUMENT: Final = ("opentelemetry-instrument",)
+"""What starts a service with its instrumentations, and everything else from the environment."""
+
+
 @dataclass(frozen=True)
 class Addresses:
-    """Where the example listens."""
+    """Where the example listens. ``capture`` is a process of its own beside the real parts only."""
 
     service: int = 8000
     provider: int = 8001
@@ -60,6 +68,34 @@ def free_addresses() -> Addresses:
     return Addresses(*choose_free(3))
 
 
+@dataclass(frozen=True)
+class UpPorts:
+    """Where ``otel-feedback up`` listens; the defaults are its own."""
+
+    page: int = 8484
+    grpc: int = 4317
+    http: int = 4318
+
+    @property
+    def url(self) -> str:
+        """Of the page, which takes votes and spans, too."""
+        return f"http://{HOST}:{self.page}"
+
+    @property
+    def otlp_grpc(self) -> str:
+        """Where it takes spans by gRPC."""
+        return f"{HOST}:{self.grpc}"
+
+    def in_use(self) -> bool:
+        """Whether somebody listens on one of them already."""
+        return any(is_taken(port) for port in (self.page, self.grpc, self.http))
+
+
+def free_up_ports() -> UpPorts:
+    """Three ports that nobody uses at this moment."""
+    return UpPorts(*choose_free(3))
+
+
 def make_provider(folder: Path, addresses: Addresses) -> Process:
     """The stand-in for the model provider, not started yet; its log goes to the folder."""
     command = [_program("uvicorn"), *_uvicorn_arguments("model_provider.app:app", addresses.provider)]
@@ -67,23 +103,30 @@ def make_provider(folder: Path, addresses: Addresses) -> Process:
     return Process("provider", command, folder=folder, env=_clean_environment(), ready_url=ready)
 
 
-def make_service(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str] | None = None) -> Process:
+def make_service(
+    folder: Path,
+    addresses: Addresses,
+    *,
+    starter: Sequence[str] = (),
+    telemetry: Mapping[str, str] | None = None,
+) -> Process:
     """The question-answering service, not started yet.
 
     Args:
         folder: logs go here.
         addresses: where it listens, and where the provider does.
-        telemetry: environment variables for ``opentelemetry-instrument``; without them the service runs bare.
+        starter: a program of this environment that starts it, with its arguments; without one the service runs bare.
+        telemetry: environment variables for that.
     """
     command = [_program("uvicorn"), *_uvicorn_arguments("rag_service.app:app", addresses.service)]
     env = {
         **_clean_environment(),
         "OPENAI_BASE_URL": f"{addresses.provider_url}/v1",
         "OPENAI_API_KEY": "the-stand-in-asks-for-none",
+        **(telemetry or {}),
     }
-    if telemetry is not None:
-        command.insert(0, _program("opentelemetry-instrument"))
-        env |= telemetry
+    if starter:
+        command = [_program(starter[0]), *starter[1:], *command]
     ready = f"{addresses.service_url}/health"
     return Process("service", command, folder=folder, env=env, ready_url=ready)
 
@@ -96,6 +139,24 @@ def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, 
     return Process("capture", command, folder=folder, env=env, ready_url=ready)
 
 
+def make_up(folder: Path, ports: UpPorts, *, data: Path) -> Process:
+    """The embedded process, ``otel-feedback up``, not started yet.
+
+    Args:
+        folder: its log goes here.
+        ports: where it listens.
+        data: the folder that it keeps everything in.
+    """
+    command = [_program("otel-feedback"), "up", "--data", str(data), "--listen", f"{HOST}:{ports.page}"]
+    command += ["--otlp-grpc", ports.otlp_grpc, "--otlp-http", f"{HOST}:{ports.http}"]
+    return Process("up", command, folder=folder, env=_clean_environment(), ready_url=f"{ports.url}/healthz")
+
+
+def run_by(ports: UpPorts) -> tuple[str, ...]:
+    """What starts a service for an embedded process, with all that it needs."""
+    return "otel-feedback", "run", "--url", ports.url, "--"
+
+
 def telemetry_environment(otlp_grpc: str, handle_keys: str, *, keep_text: bool = False) -> dict[str, str]:
     """What service and capture service share: where spans go, and the key of the handles.
 
@@ -105,8 +166,7 @@ def telemetry_environment(otlp_grpc: str, handle_keys: str, *, keep_text: bool =
         keep_text: whether what people ask, get and write is recorded; the Collector has a switch of its own.
     """
     return {
-        "OTEL_SERVICE_NAME": SERVICE_NAME,
-        "OTEL_RESOURCE_ATTRIBUTES": (f"service.namespace={NAMESPACE},deployment.environment.name={ENVIRONMENT}"),
+        **RESOURCE,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{otlp_grpc}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_TRACES_EXPORTER": "otlp",

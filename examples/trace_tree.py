@@ -1,16 +1,16 @@
-"""One trace out of Jaeger as a tree for the terminal: what was asked, found, answered and thought of it."""
+"""One trace as a tree for the terminal: what was asked, found, answered and thought of it."""
 
 import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
-from stack.client import span_tags
 
 from examples.model_provider.extract import split_prompt
 from otel_feedback import semconv
@@ -21,8 +21,37 @@ LONGEST_VALUE: Final = 240
 MESSAGE_KIND: Final = "asgi.event.type"
 """Attribute of the spans that FastAPI's instrumentation makes for single HTTP messages."""
 
-Span = Mapping[str, Any]
 Facts = Iterator[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One span, wherever it was read; times in milliseconds."""
+
+    id: str
+    parent: str | None
+    name: str
+    start: float
+    duration: float
+    tags: Mapping[str, Any]
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether users can judge it."""
+        return semconv.FEEDBACK_INTERACTION in self.tags
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One trace."""
+
+    id: str
+    spans: Sequence[Span]
+
+    @property
+    def answer(self) -> Span | None:
+        """The span of the answer; ``None`` where the trace has only the judgement."""
+        return next((span for span in self.spans if span.is_answer), None)
 
 
 def plain(text: str) -> Text:
@@ -30,44 +59,43 @@ def plain(text: str) -> Text:
     return Text("".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in text))
 
 
-def build_tree(spans: Sequence[Span], names: Mapping[str, str] | None = None) -> Tree:
-    """Build the tree of a trace's spans, as Jaeger's JSON has them; feedback stands below its answer.
+def build_tree(trace: Trace, names: Mapping[str, str] | None = None) -> Tree:
+    """Build the tree of a trace's spans; feedback stands below its answer.
 
     Args:
-        spans: Of one trace.
+        trace: What to show.
         names: What people call a prompt, by its version.
     """
-    told = [span for span in spans if MESSAGE_KIND not in span_tags(span)]
-    ids = {span["spanID"] for span in told}
+    told = [span for span in trace.spans if MESSAGE_KIND not in span.tags]
+    ids = {span.id for span in told}
     below: dict[str | None, list[Span]] = defaultdict(list)
-    for span in sorted(told, key=lambda span: int(span["startTime"])):
-        parent = next((one["spanID"] for one in span["references"]), None)
-        below[parent if parent in ids else None].append(span)
-    tree = Tree(Text(f"trace {spans[0]['traceID']}" if spans else "an empty trace", style="bold"))
+    for span in sorted(told, key=lambda span: span.start):
+        below[span.parent if span.parent in ids else None].append(span)
+    tree = Tree(Text(f"trace {trace.id}", style="bold"))
     _grow(tree, below, None, names or {})
-    if len(told) < len(spans):
-        tree.add(Text(f"and spans of single HTTP messages: {len(spans) - len(told)}", style="dim"))
+    if len(told) < len(trace.spans):
+        tree.add(Text(f"and spans of single HTTP messages: {len(trace.spans) - len(told)}", style="dim"))
     return tree
 
 
 def _grow(
     branch: Tree, below: Mapping[str | None, Sequence[Span]], parent: Span | None, names: Mapping[str, str]
 ) -> None:
-    for span in below.get(None if parent is None else parent["spanID"], ()):
+    for span in below.get(None if parent is None else parent.id, ()):
         _grow(branch.add(_describe(span, parent, names)), below, span, names)
 
 
 def _describe(span: Span, parent: Span | None, names: Mapping[str, str]) -> Group:
-    """Name, time and the facts that tell the story; the rest is in Jaeger."""
-    tags = span_tags(span)
-    line = plain(span["operationName"])
+    """Name, time and the facts that tell the story; the rest stays where it was read."""
+    tags = span.tags
+    line = plain(span.name)
     line.stylize("bold red" if tags.get(semconv.FEEDBACK_SENTIMENT) == semconv.NEGATIVE else "bold")
     if semconv.FEEDBACK_SIGNAL in tags:
         if parent is not None:
-            line.append(f"  {_duration(int(span['startTime']) - int(parent['startTime']))} later", style="dim")
+            line.append(f"  {_duration(span.start - parent.start)} later", style="dim")
         facts = _feedback_facts(tags)
     else:
-        line.append(f"  {_duration(span['duration'])}", style="dim")
+        line.append(f"  {_duration(span.duration)}", style="dim")
         facts = _answer_facts(tags, names)
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, style="cyan")
@@ -117,8 +145,8 @@ def _messages(recorded: str) -> list[tuple[str, str]]:
     ]
 
 
-def _duration(microseconds: int) -> str:
-    return f"{microseconds / 1000:.1f} ms" if microseconds < 1_000_000 else f"{microseconds / 1_000_000:.1f} s"
+def _duration(milliseconds: float) -> str:
+    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
 def _shorten(value: str) -> str:

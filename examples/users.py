@@ -13,7 +13,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import httpx
@@ -70,18 +70,28 @@ class Row:
     positive: int = 0
     """Opinions expressed, changes of mind included."""
     negative: int = 0
+    standing_positive: int = 0
+    """Votes as they stand in the end: each once, none that was taken back."""
+    standing_negative: int = 0
     changed: int = 0
     retracted: int = 0
     explained: int = 0
     implicit: Counter[str] = field(default_factory=Counter)
 
     def express(self, *, up: bool) -> None:
-        """Count one opinion."""
+        """Count one opinion: a vote that stands from now on."""
         self.positive += up
         self.negative += not up
+        self.standing_positive += up
+        self.standing_negative += not up
+
+    def withdraw(self, *, up: bool) -> None:
+        """Let a vote stand no longer."""
+        self.standing_positive -= up
+        self.standing_negative -= not up
 
 
-COUNTED = ("answers", "right", "voted", "positive", "negative", "changed", "retracted", "explained")
+COUNTED = tuple(each.name for each in fields(Row) if each.name != "implicit")
 """The plain counts of a row."""
 
 
@@ -254,11 +264,14 @@ class Crowd:
     async def _change(self, dice: random.Random, outcome: Outcome) -> None:
         if await self._send(dice, outcome, *outcome.ballot(up=not outcome.right)):
             outcome.row.changed += 1
+            outcome.row.withdraw(up=outcome.right)
             outcome.row.express(up=not outcome.right)
 
     async def _retract(self, dice: random.Random, outcome: Outcome) -> None:
         signal, _ = outcome.ballot(up=outcome.right)
-        outcome.row.retracted += await self._send(dice, outcome, signal, None)
+        if await self._send(dice, outcome, signal, None):
+            outcome.row.retracted += 1
+            outcome.row.withdraw(up=outcome.right)
 
     async def _explain(self, dice: random.Random, outcome: Outcome) -> None:
         comment = "Just what I needed." if outcome.right else FAULTS[outcome.fault]

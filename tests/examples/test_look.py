@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from examples.look import GRAFANA, Sights, has_page
 from examples.servers import Addresses
+from examples.trace_tree import Span, Trace
+
+from otel_feedback import semconv
 
 HTML = "text/html; charset=utf-8"
 PAGE = (200, HTML, "<title>Jaeger UI</title>")
@@ -39,9 +42,7 @@ def server(status: int, kind: str, text: str) -> Iterator[str]:
         thread.join()
 
 
-def sights(jaeger: str, prometheus: str) -> Sights:
-    bad_answer = {"traceID": "4bf9", "spanID": "00f0"}
-    return Sights(jaeger, prometheus, Addresses(), bad_answer=bad_answer, logs="/logs")
+BAD_ANSWER = Trace("4bf9", [Span("00f0", None, "POST /ask", 0, 1, {semconv.FEEDBACK_INTERACTION: True})])
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
@@ -59,8 +60,8 @@ def test_nobody_there_is_no_page() -> None:
 def test_pages_that_are_there_are_linked() -> None:
     """The trace opens at the answer's span, the query in Prometheus' own page, and no root is named."""
     with server(*PAGE) as url:
-        told = list(sights(url, url).show())
-        pages = sights(url, url).explain_pages()
+        told = list(Sights(url, url, Addresses()).show(BAD_ANSWER))
+        pages = Sights(url, url, Addresses()).explain_pages()
     assert f"  {url}/trace/4bf9?uiFind=00f0" in told
     assert any(line.startswith(f"  {url}/query?g0.expr=sum%20by%20") for line in told)
     assert pages.startswith("Jaeger and Prometheus have web pages here.")
@@ -70,8 +71,8 @@ def test_pages_that_are_there_are_linked() -> None:
 def test_without_pages_there_are_commands_that_fit_the_terminal() -> None:
     """What Go modules build has no pages: every line can be copied, and the text says where pages come from."""
     with server(*PLACEHOLDER) as jaeger, server(*BROKEN) as prometheus:
-        told = list(sights(jaeger, prometheus).show())
-        pages = sights(jaeger, prometheus).explain_pages()
+        told = list(Sights(jaeger, prometheus, Addresses()).show(BAD_ANSWER))
+        pages = Sights(jaeger, prometheus, Addresses()).explain_pages()
     assert f"  curl -s {jaeger}/api/traces/4bf9" in told
     assert not {f"  {jaeger}", f"  {prometheus}"} & {line.rstrip("/") for line in told}
     assert max(len(line) for line in "\n".join(told).splitlines()) <= 80
@@ -83,4 +84,6 @@ def test_without_pages_there_are_commands_that_fit_the_terminal() -> None:
 def test_only_the_one_without_pages_is_named() -> None:
     """Jaeger's own program beside a Prometheus that was built here."""
     with server(*PAGE) as jaeger, server(*BROKEN) as prometheus:
-        assert sights(jaeger, prometheus).explain_pages().startswith("Without web pages: Prometheus, since")
+        assert (
+            Sights(jaeger, prometheus, Addresses()).explain_pages().startswith("Without web pages: Prometheus, since")
+        )

@@ -12,6 +12,7 @@ from examples.satisfaction import (
     expected,
     find_differences,
     show_lines,
+    standing,
     version_of,
 )
 from examples.users import Row, Truth, show_truth
@@ -23,10 +24,12 @@ TERSE = next(prompt for prompt in PAGES["/ask"] if prompt.name == "terse")
 TUTOR = next(prompt for prompt in PAGES["/ask/stream"] if prompt.name == "tutor")
 KEY = ("/ask", version_of(TERSE.instruction))
 COUNTS = {"answers": 9, "voted": 5, "positive": 4, "negative": 2, "changes": 3, "copy": 1, "rephrase": 0}
+STANDING = {"standing positive": 2, "standing negative": 1}
 
 
 def truth() -> Truth:
     row = Row(9, 6, voted=5, positive=4, negative=2, changed=1, retracted=2, implicit=Counter(copy=1))
+    row.standing_positive, row.standing_negative = STANDING.values()
     return Truth(rows={("/ask", "terse"): row})
 
 
@@ -53,24 +56,27 @@ def test_the_example_computes_a_fingerprint_as_the_library_does() -> None:
 
 
 def test_equal_counts_are_no_difference() -> None:
-    """Retractions are changes of mind; what has no series counts 0."""
-    assert expected(truth()) == {KEY: COUNTS}
-    assert find_differences(lines(), truth()) == []
+    """Retractions are changes of mind; how votes stand is compared where the backend says."""
+    assert expected(truth()) == {KEY: COUNTS | STANDING}
+    assert find_differences(lines(), truth(), "Prometheus") == []
+    assert find_differences(lines(**STANDING), truth(), "the API") == []
 
 
-@pytest.mark.parametrize("name", sorted(COUNTS))
+@pytest.mark.parametrize("name", sorted({**COUNTS, **STANDING}))
 def test_a_count_that_is_off_by_one_is_told(name: str) -> None:
     """Every single count is compared."""
-    (difference,) = find_differences(lines(**{name: COUNTS[name] + 1}), truth())
-    assert difference == f"/ask {KEY[1]}, {name}: Prometheus {COUNTS[name] + 1}, users {COUNTS[name]}"
+    right = {**COUNTS, **STANDING}
+    (difference,) = find_differences(lines(**{**right, name: right[name] + 1}), truth(), "the API")
+    assert difference == f"/ask {KEY[1]}, {name}: the API {right[name] + 1}, users {right[name]}"
 
 
 def test_lines_that_only_one_side_has_are_differences() -> None:
     """A template that Prometheus lacks, and one that no user saw, under a name of nobody's."""
-    assert find_differences({}, truth())[0].endswith("answers: Prometheus 0, users 9")
+    assert find_differences({}, truth(), "Prometheus")[0].endswith("answers: Prometheus 0, users 9")
     unknown = {("/ask", "unknown"): Line("/ask", "unknown", counts=dict(COUNTS))}
-    assert any(found.startswith("/ask unknown, answers: Prometheus 9") for found in find_differences(unknown, Truth()))
-    assert find_differences({**lines(), KEY: Line(*KEY, counts={**COUNTS, "accept": 1})}, truth())
+    told = find_differences(unknown, Truth(), "Prometheus")
+    assert any(found.startswith("/ask unknown, answers: Prometheus 9") for found in told)
+    assert find_differences({**lines(), KEY: Line(*KEY, counts={**COUNTS, "accept": 1})}, truth(), "Prometheus")
 
 
 def ranked() -> Lines:
@@ -94,13 +100,14 @@ def test_the_table_is_worst_first_and_fits_a_narrow_terminal() -> None:
 
 def test_the_sentence_of_agreement_adds_the_rows_up() -> None:
     """Its totals are those that are compared; opinions are those up and those down."""
-    assert agreement(truth()).splitlines() == [
+    assert agreement(truth(), "Prometheus").splitlines() == [
         "Prometheus and the users agree on every count, row by row. In total:",
         "  9 answers, 5 of them voted on",
         "  6 opinions, 4 up and 2 down",
         "  3 votes changed or taken back",
         "  1 answers copied, 0 questions seen to be asked again",
     ]
+    assert standing(truth()) == "  3 votes as they stand now, 2 up and 1 down: that is what the page shows"
 
 
 def test_what_the_users_know_adds_up_before_the_reader() -> None:

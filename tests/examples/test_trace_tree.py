@@ -4,8 +4,8 @@ import io
 import json
 from typing import Any
 
-from examples.bad_answer import choose, interaction_of
-from examples.trace_tree import LONGEST_VALUE, build_tree, plain
+from examples.jaeger import choose, read_trace
+from examples.trace_tree import LONGEST_VALUE, Trace, build_tree, plain
 from rich.console import Console, RenderableType
 
 from otel_feedback import semconv
@@ -30,6 +30,10 @@ def span(name: str, number: int, parent: int | None = None, tags: dict[str, Any]
         "references": [] if parent is None else [{"spanID": str(parent)}],
         "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()],
     }
+
+
+def read(*spans: dict[str, Any]) -> Trace:
+    return read_trace("t", spans)
 
 
 def interaction(number: int = 1) -> dict[str, Any]:
@@ -71,14 +75,14 @@ def model_call(number: int, answer: str) -> dict[str, Any]:
 
 def test_a_trace_becomes_a_tree_with_what_tells_the_story() -> None:
     """Prompt, documents, question, answer and judgement in order of time; single HTTP messages are only counted."""
-    trace = [
+    trace = read(
         feedback(5, semconv.NEGATIVE, semconv.NEGATIVE, comment="It breaks off."),
         feedback(4, semconv.NEGATIVE, semconv.UNSET, reasons='["cut-off", "outdated"]'),
         model_call(3, "A\nstatement."),
         interaction(),
         span("POST /ask http send", 6, parent=1, tags={"asgi.event.type": "http.response.body"}),
         span("retrieval", 2, parent=1, tags={semconv.GEN_AI_RETRIEVAL_DOCUMENTS: DOCUMENTS}),
-    ]
+    )
     assert shown(build_tree(trace, {"e8cacefe5611": "terse"})) == [
         "trace t",
         "├── POST /ask  1.5 ms",
@@ -98,18 +102,18 @@ def test_a_trace_becomes_a_tree_with_what_tells_the_story() -> None:
         "│       comment: It breaks off.",
         "└── and spans of single HTTP messages: 1",
     ]
-    assert shown(build_tree([])) == ["an empty trace"]
+    assert shown(build_tree(read())) == ["trace t"]
 
 
 def test_a_change_of_mind_is_told_with_what_was_thought_before() -> None:
     """The second vote says what the first one was; in a trace of its own there is nothing that it came later than."""
-    told = shown(build_tree([feedback(2, semconv.NEGATIVE, semconv.POSITIVE)]))
+    told = shown(build_tree(read(feedback(2, semconv.NEGATIVE, semconv.POSITIVE))))
     assert told == ["trace t", "└── feedback thumbs", "    thumbs: down, and was positive"]
 
 
 def test_without_content_the_tree_tells_the_rest() -> None:
     """A trace of a service that keeps no content has neither question nor answer, and an unnamed version."""
-    told = shown(build_tree([interaction(), span("chat", 2, parent=1)]))
+    told = shown(build_tree(read(interaction(), span("chat", 2, parent=1))))
     assert told == [
         "trace t",
         "└── POST /ask  1.5 ms",
@@ -122,7 +126,7 @@ def test_without_content_the_tree_tells_the_rest() -> None:
 def test_what_people_wrote_is_cut_and_harmless() -> None:
     """A long text ends in an ellipsis; escape sequences and markup of a comment are shown as they are, harmless."""
     comment = f"\x1b]8;;x\x07[link=file:///x]y[/link] {'long ' * 100}"
-    told = "\n".join(shown(build_tree([feedback(2, semconv.NEGATIVE, semconv.UNSET, comment=comment)])))
+    told = "\n".join(shown(build_tree(read(feedback(2, semconv.NEGATIVE, semconv.UNSET, comment=comment)))))
     assert "\x1b" not in told
     assert "[link=file:///x]y[/link]" in told
     assert told.endswith("\N{HORIZONTAL ELLIPSIS}")
@@ -133,10 +137,11 @@ def test_what_people_wrote_is_cut_and_harmless() -> None:
 
 def test_the_answer_that_is_shown_is_the_one_whose_user_said_most() -> None:
     """A comment before reasons, reasons before a bare vote; else the first."""
-    bare = [interaction(), feedback(2, semconv.NEGATIVE, semconv.UNSET)]
-    other = [interaction(), feedback(3, semconv.NEGATIVE, semconv.UNSET)]
-    reasoned = [interaction(), feedback(2, semconv.NEGATIVE, semconv.UNSET, reasons='["outdated"]')]
-    explained = [*bare, feedback(3, semconv.NEGATIVE, semconv.NEGATIVE, comment="No.")]
+    down = feedback(2, semconv.NEGATIVE, semconv.UNSET)
+    bare = read(interaction(), down)
+    other = read(interaction(), feedback(3, semconv.NEGATIVE, semconv.UNSET))
+    reasoned = read(interaction(), feedback(2, semconv.NEGATIVE, semconv.UNSET, reasons='["outdated"]'))
+    explained = read(interaction(), down, feedback(3, semconv.NEGATIVE, semconv.NEGATIVE, comment="No."))
     assert choose([bare, reasoned, explained]) == explained
     assert choose([bare, reasoned]) == reasoned
     assert choose([bare, other]) == bare
@@ -145,7 +150,7 @@ def test_the_answer_that_is_shown_is_the_one_whose_user_said_most() -> None:
 def test_no_bad_answer_is_one_that_its_user_came_to_like_or_that_is_not_there() -> None:
     """What was changed or taken back later isn't bad any more, and a judgement without its answer tells nothing."""
     down = feedback(2, semconv.NEGATIVE, semconv.UNSET)
-    liked = [feedback(3, semconv.POSITIVE, semconv.NEGATIVE), down, interaction()]
-    taken_back = [interaction(), down, feedback(3, semconv.RETRACTED, semconv.NEGATIVE)]
-    assert choose([liked, taken_back, [down], [interaction()]]) == ()
-    assert interaction_of([down]) is None
+    liked = read(feedback(3, semconv.POSITIVE, semconv.NEGATIVE), down, interaction())
+    taken_back = read(interaction(), down, feedback(3, semconv.RETRACTED, semconv.NEGATIVE))
+    assert choose([liked, taken_back, read(down), read(interaction())]) is None
+    assert read(down).answer is None

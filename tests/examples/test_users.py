@@ -96,7 +96,11 @@ async def test_the_users_count_equals_what_they_sent() -> None:
             told[page]["positive" if value == good else "negative"] += 1
     for page in VOTES:
         rows = [row for (its_page, _), row in truth.rows.items() if its_page == page]
-        for name in ("voted", "changed", "retracted", "explained", "positive", "negative"):
+        for handle, value in previous.items():
+            if value is not None and handle.startswith(f"{page}:"):
+                told[page]["standing_positive" if value == VOTES[page][1] else "standing_negative"] += 1
+        standing = ("standing_positive", "standing_negative")
+        for name in ("voted", "changed", "retracted", "explained", "positive", "negative", *standing):
             counted = sum(getattr(row, name) for row in rows)
             assert counted == told[page][name] > 0, (page, name)
         for name in ("copy", "rephrase"):
