@@ -35,7 +35,7 @@ def gather(batches: "Iterable[Batch]") -> "dict[Target, Answered]":
     found: dict[Target, Answered] = {}
     for batch in batches:
         documents: dict[Target, list[DocumentRow]] = {}
-        for document in batch.documents:
+        for document in dict.fromkeys(batch.documents):  # a span may be in one request twice
             documents.setdefault(document[:2], []).append(document)
         for row in batch.interactions:
             answered = row, tuple(documents.get(row[:2], ()))

@@ -71,9 +71,10 @@ class Votes:
         given: list[FeedbackRow] = []
         removed: list[int] = []
         for target, rows in by_target.items():
+            answer = answers.get(target) or self.known(target)
             old = {(*vote_of(kept.row), kept.row.feedback_id): (number, kept) for number, kept in self._kept[target]}
             for settled in settle_votes([*(kept.row for _, kept in old.values()), *rows]):
-                kept = _joined(settled.row, answers.get(target), standing=settled.standing)
+                kept = _joined(settled.row, answer, standing=settled.standing)
                 before = old.get((*vote_of(kept.row), kept.row.feedback_id))
                 if before is None:
                     given.append(kept.row)
