@@ -36,6 +36,7 @@ def capture_app(
     *,
     recorder: Recorder | None = None,
     allow_origins: Sequence[str] = (),
+    allow_origin_regex: str | None = None,
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
     """Make the application that takes feedback in at ``POST /v1/feedback``.
@@ -44,6 +45,7 @@ def capture_app(
         recorder: Takes the feedback; by default the one that ``record()`` uses in this process.
         allow_origins: Origins of pages that may send feedback from a browser, such as ``https://chat.example.com``;
             ``*`` for any. Pages of the application's own origin may without.
+        allow_origin_regex: Origins that may as well: a regular expression that the whole origin matches.
         lifespan: Of the application; servers run it, a mount doesn't.
 
     Raises:
@@ -55,11 +57,12 @@ def capture_app(
     if recorder is None and _runtime.enabled():
         recorder = default_recorder()
     middleware = []
-    if allow_origins:
+    if allow_origins or allow_origin_regex:
         middleware.append(
             Middleware(
                 CORSMiddleware,
                 allow_origins=allow_origins,
+                allow_origin_regex=allow_origin_regex,
                 allow_methods=["POST"],
                 allow_headers=["content-type"],
                 expose_headers=["retry-after"],

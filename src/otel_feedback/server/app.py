@@ -1,0 +1,176 @@
+"""The applications of the listeners: all of it on the main port, OTLP alone on its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from otel_feedback._record import Recorder
+from otel_feedback.capture.app import capture_app
+from otel_feedback.capture.problems import Problem
+from otel_feedback.server.api import Api
+from otel_feedback.server.http_receiver import otlp_routes
+from otel_feedback.server.receiving import Receiver
+from otel_feedback.server.token import COOKIE, Token
+from otel_feedback.web.context import Context
+
+SESSION_SECONDS: Final = 30 * 86_400
+"""For which a browser keeps its cookie."""
+
+LOOPBACK_ORIGINS: Final = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
+"""Pages of services on this machine."""
+
+_MAX_FORM: Final = 4_096
+
+
+def otlp_app(receiver: Receiver) -> ASGIApp:
+    """Make the application that takes OTLP and nothing else."""
+    return _starlette([*otlp_routes(receiver), Route("/healthz", _healthy)])
+
+
+def main_app(
+    *,
+    receiver: Receiver,
+    recorder: Recorder,
+    api: Api,
+    context: Context,
+    token: Token,
+    allow_origins: Sequence[str],
+    allow_loopback_origins: bool,
+) -> ASGIApp:
+    """Make the application of the main port.
+
+    Args:
+        receiver: Takes OTLP.
+        recorder: Takes votes.
+        api: What programs ask.
+        context: What pages need to know.
+        token: Of the data folder, for whoever signs in.
+        allow_origins: Origins of pages that may send votes.
+        allow_loopback_origins: Whether pages of this machine may, too.
+
+    Raises:
+        ConfigurationError: An origin is none.
+    """
+    capture = capture_app(
+        recorder=recorder,
+        allow_origins=allow_origins,
+        allow_origin_regex=LOOPBACK_ORIGINS if allow_loopback_origins else None,
+    )
+    rest = _starlette(
+        [
+            *otlp_routes(receiver),
+            *api.routes(),
+            Route("/healthz", _healthy),
+            Route("/login", _login(context, token), methods=["GET", "POST"]),
+            Route("/logout", _logout, methods=["POST"]),
+        ],
+        pages=_Pages(context),
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (capture if scope.get("path") == "/v1/feedback" else rest)(scope, receive, send)
+
+    return app
+
+
+class _Pages:
+    """The pages, made when the first is asked for: what draws them takes long to import."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            from anyio.to_thread import run_sync
+
+            self._app = await run_sync(self._make)
+        await self._app(scope, receive, send)
+
+    def _make(self) -> ASGIApp:
+        from otel_feedback.web.pages import page_routes, render_error
+
+        def on_error(_: Request, error: Exception) -> Response:
+            status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
+            sentence = "There is no such page." if status is HTTPStatus.NOT_FOUND else status.description
+            return render_error(self._context, status=status, title=status.phrase, sentence=sentence)
+
+        return _starlette(page_routes(self._context), on_error=on_error)
+
+
+def _starlette(
+    routes: Sequence[BaseRoute],
+    *,
+    pages: ASGIApp | None = None,
+    on_error: Callable[[Request, Exception], Response] | None = None,
+) -> Starlette:
+    app = Starlette(routes=routes, exception_handlers={HTTPException: on_error or _on_http_exception})
+    app.router.redirect_slashes = False
+    if pages is not None:
+        nowhere = app.router.default
+
+        async def default(scope: Scope, receive: Receive, send: Send) -> None:
+            ours = scope["path"].startswith(("/api/", "/v1/"))
+            await (nowhere if ours else pages)(scope, receive, send)
+
+        app.router.default = default
+    return app
+
+
+async def _on_http_exception(_: Request, error: Exception) -> JSONResponse:
+    status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
+    headers: Mapping[str, Any] | None = error.headers if isinstance(error, HTTPException) else None
+    allowed = (headers or {}).get("Allow")
+    detail = f"Allowed here: {allowed}." if allowed else "There is nothing at this path."
+    return Problem(status, detail, headers=headers).response()
+
+
+async def _healthy(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+def _login(context: Context, token: Token) -> Callable[[Request], Any]:
+    async def login(request: Request) -> Response:
+        from otel_feedback.web.pages import render_login
+
+        if request.method != "POST":
+            return render_login(context, next_path=request.query_params.get("next", "/"))
+        form = await _form(request)
+        path = _local(form.get("next", "/"))
+        if not token.matches(form.get("token", "").strip()):
+            return render_login(context, next_path=path, failed=True)
+        response = RedirectResponse(path, HTTPStatus.SEE_OTHER)
+        response.set_cookie(COOKIE, token.session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict")
+        return response
+
+    return login
+
+
+async def _logout(_: Request) -> Response:
+    response = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return response
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_FORM:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _local(path: str) -> str:
+    """Return a path of this server, whatever was asked for: two slashes or a backslash would be another host."""
+    safe = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and path.isascii()
+    return path if safe else "/"

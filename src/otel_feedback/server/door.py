@@ -1,0 +1,142 @@
+"""The door of every HTTP listener: which names it answers to, what a browser's page may not do, and the token."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from otel_feedback.capture.problems import Problem
+from otel_feedback.server.options import Address, is_loopback
+from otel_feedback.server.token import COOKIE, Token
+
+OTLP: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
+_OPEN: Final = frozenset({"/v1/feedback", "/healthz", "/login"})
+_ANY: Final = "*"
+_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers that a proxy adds: then the request may come from anywhere, though its connection is local."""
+
+
+class Hosts:
+    """The names that a listener answers to: a page that rebinds a name of its own to this machine gets nothing."""
+
+    def __init__(self, address: Address, allowed: Iterable[str] = ()) -> None:
+        """Collect the names.
+
+        Args:
+            address: Where the listener is.
+            allowed: More names; ``*`` for any.
+        """
+        names = {_bare(name) for name in allowed}
+        if not address.is_loopback:
+            names |= {_bare(address.host), _bare(socket.gethostname())}
+        self._names = names
+        self._by_number = not address.is_loopback
+
+    def know(self, host: str) -> bool:
+        """Whether a name, as :func:`host_of` gives it, is one of them."""
+        if is_loopback(host) or host in self._names or _ANY in self._names:
+            return True
+        # A number can't be rebound: whoever has a page there is that machine.
+        return self._by_number and _is_number(host)
+
+
+class Door:
+    """Lets in who may come in; plain ASGI around an application."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Hosts, token: Token, is_local: bool) -> None:
+        """Guard an application.
+
+        Args:
+            app: What is guarded.
+            hosts: The names that it answers to.
+            token: Of the data folder.
+            is_local: Whether the listener is only reached from this machine; else nearly everything needs the token.
+        """
+        self._app = app
+        self._hosts = hosts
+        self._token = token
+        self._is_local = is_local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no others here
+            return
+        refusal = self._refusal(scope["path"], scope["method"], Headers(scope=scope))
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, path: str, method: str, headers: Headers) -> Response | None:
+        host = host_of(headers.getlist("host"))
+        if host is None or not self._hosts.know(host):
+            sentence = "This server doesn't answer to that name. Start it with --allow-host NAME to have it do so."
+            return Problem(HTTPStatus.MISDIRECTED_REQUEST, sentence).response()
+        if _is_foreign(path, headers):
+            return Problem(HTTPStatus.FORBIDDEN, "Pages of other origins can't do this.").response()
+        if self._may_enter(path, host, headers):
+            return None
+        is_page = path not in OTLP and not path.startswith("/api/")
+        if method == "GET" and is_page and "text/html" in headers.get("accept", ""):
+            return RedirectResponse(f"/login?next={quote(path)}", HTTPStatus.SEE_OTHER)
+        sentence = "Send the token, which is in the file token of the server's data folder: Authorization: Bearer TOKEN"
+        return Problem(HTTPStatus.UNAUTHORIZED, sentence, headers={"WWW-Authenticate": "Bearer"}).response()
+
+    def _may_enter(self, path: str, host: str, headers: Headers) -> bool:
+        if path in _OPEN or path.startswith("/static/"):
+            return True
+        if self._token.is_bearer(headers.get("authorization", "")):
+            return True
+        if path.startswith("/api/db/"):
+            return False
+        if self._is_local and is_loopback(host) and not any(name in headers for name in _PROXIES):
+            return True
+        return path not in OTLP and self._token.is_session(_cookie(headers))
+
+
+def _is_foreign(path: str, headers: Headers) -> bool:
+    """Whether a page of another origin sends what only our own may, or what none may."""
+    if path in OTLP:
+        return "origin" in headers
+    return path.startswith("/api/") and headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+
+
+def host_of(values: list[str]) -> str | None:
+    """Return the host of a request's ``Host`` headers, without port and brackets; ``None`` where there isn't one."""
+    if len(values) != 1:
+        return None
+    value = values[0].strip()
+    if value.startswith("["):
+        host, bracket, port = value[1:].partition("]")
+        valid = bracket and (not port or port.startswith(":"))
+    else:
+        host, _, port = value.partition(":")
+        valid = ":" not in port
+    return _bare(host) if valid and host else None
+
+
+def _bare(name: str) -> str:
+    return name.strip("[]").rstrip(".").lower()
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _cookie(headers: Headers) -> str:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""

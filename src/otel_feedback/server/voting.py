@@ -1,0 +1,197 @@
+"""Capture on the store: a vote becomes the same span that a service would send, and is durable when it is answered."""
+
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from otel_feedback import _runtime, semconv
+from otel_feedback._carrier import Attributes, AttributeValue, Carrier
+from otel_feedback._handle import HandleCodec, Keyring
+from otel_feedback._record import Recorder
+from otel_feedback._settings import Settings
+from otel_feedback._version import VERSION
+from otel_feedback._votes import Transition, VoteKey
+from otel_feedback.exceptions import DeliveryError, StoreError
+from otel_feedback.intake import FeedbackRow, read_traces
+from otel_feedback.store import Store
+from otel_feedback.store._settle import settle_votes
+
+_SERVICE: Final = "otel-feedback"
+"""``service.name`` of what this process itself sends."""
+
+
+def make_recorder(store: Store, *, keep_content: bool) -> Recorder:
+    """Make what takes votes into a store.
+
+    Handles are checked with the keys of the environment, else with the key in the data folder.
+
+    Args:
+        store: Where votes go, and where the earlier ones are.
+        keep_content: Whether comments and corrections are kept.
+
+    Raises:
+        ConfigurationError: The keys can't be used.
+    """
+    settings = Settings.from_env(capture_text=keep_content, state_dir=store.path)
+    if settings.handle_keys is None and settings.handle_keys_file is None:
+        keyring = Keyring.from_state_dir(store.path)
+        codec = HandleCodec(keyring, ttl=settings.handle_ttl, facts_mode=settings.handle_facts)
+    else:
+        codec = _runtime.make_codec(settings, may_make_key=False)
+    return Recorder(
+        codec=codec,
+        settings=settings,
+        votes=StoreVoteBook(store),
+        delivery=StoreDelivery(store, keep_content=keep_content),
+        known_facts=lambda *_: None,  # the store joins each vote to its answer
+    )
+
+
+class StoreDelivery:
+    """Writes carriers into a store, the way that every span takes."""
+
+    def __init__(self, store: Store, *, keep_content: bool, clock: Callable[[], int] = time.time_ns) -> None:
+        """Prepare a delivery.
+
+        Args:
+            store: Where to.
+            keep_content: Whether comments and corrections are kept.
+            clock: Nanoseconds since 1970.
+        """
+        self._store = store
+        self._keep_content = keep_content
+        self._clock = clock
+
+    def submit(self, carrier: Carrier) -> None:
+        """See ``Delivery.submit``; it returns when the carrier is durable."""
+        batch = read_traces(request_of(carrier), received_ns=self._clock(), keep_content=self._keep_content)
+        if batch.rejected:
+            raise DeliveryError("The store refuses the feedback.")
+        try:
+            self._store.write(batch)
+        except StoreError as error:
+            raise DeliveryError(str(error)) from error
+
+
+class _Lock:
+    """A lock that can be kept for only as long as somebody needs it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class StoreVoteBook:
+    """Votes as the store has them: what was said before a restart, or by another way in, counts as well."""
+
+    def __init__(self, store: Store) -> None:
+        """Remember votes in a store, which the delivery writes to."""
+        self._store = store
+        self._locks: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def cast(
+        self,
+        key: VoteKey,
+        *,
+        id: str,  # noqa: A002 - what it is called on every way in
+        sentiment: str,
+        explicit: bool,
+        deliver: Callable[[Transition], None],
+    ) -> Transition:
+        """See ``VoteBook.cast``; one answer's votes wait for each other, and for no others.
+
+        Raises:
+            DeliveryError: The store can't be asked.
+        """
+        with self._lock:
+            held = self._locks.setdefault((key.trace_id, key.span_id), _Lock())
+        with held.lock:
+            try:
+                history = self._store.votes_of(f"{key.trace_id:032x}", f"{key.span_id:016x}")
+            except StoreError as error:
+                raise DeliveryError(str(error)) from error
+            transition = _transition(history, key, id, opinion=explicit and sentiment != semconv.RETRACTED)
+            if not transition.repeated:
+                deliver(transition)
+            return transition
+
+
+def _transition(history: list[FeedbackRow], key: VoteKey, id: str, *, opinion: bool) -> Transition:  # noqa: A002
+    vote = [row for row in history if (row.signal, row.submitter) == (key.signal, key.submitter or "")]
+    standing = next((settled.row for settled in settle_votes(vote) if settled.standing), None)
+    repeated = any(row.feedback_id == id for row in vote)
+    voted = any(row.kind == semconv.EXPLICIT and row.sentiment != semconv.RETRACTED for row in history)
+    return Transition(
+        previous_sentiment=standing.sentiment if standing else semconv.UNSET,
+        revises=standing.feedback_id if standing else None,
+        first=opinion and not repeated and not voted,
+        repeated=repeated,
+    )
+
+
+def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
+    """Write a carrier as the request that exports it: the same span that ``SpanDelivery`` sends."""
+    target = carrier.trace_id.to_bytes(16, "big"), carrier.span_id.to_bytes(8, "big")
+    span = Span(
+        trace_id=target[0] if carrier.same_trace else _new_id(16),
+        span_id=_new_id(8),
+        parent_span_id=target[1] if carrier.same_trace else b"",
+        flags=_FLAGS_LOCAL if not carrier.same_trace else _FLAGS_REMOTE,
+        name=carrier.name,
+        kind=Span.SPAN_KIND_INTERNAL,
+        start_time_unix_nano=carrier.time_ns,
+        end_time_unix_nano=carrier.time_ns,
+        attributes=_key_values(carrier.attributes),
+        events=[
+            Span.Event(time_unix_nano=carrier.time_ns, name=name, attributes=_key_values(attributes))
+            for name, attributes in carrier.events
+        ],
+        links=[Span.Link(trace_id=target[0], span_id=target[1], flags=_FLAGS_HAS_REMOTE | carrier.sampled | _REMOTE)],
+    )
+    return ExportTraceServiceRequest(
+        resource_spans=[
+            ResourceSpans(
+                resource=Resource(attributes=_key_values({"service.name": _SERVICE, "service.version": VERSION})),
+                scope_spans=[
+                    ScopeSpans(
+                        scope=InstrumentationScope(name=semconv.SCOPE, version=VERSION),
+                        spans=[span],
+                        schema_url=semconv.SCHEMA_URL,
+                    )
+                ],
+            )
+        ]
+    )
+
+
+_SAMPLED: Final = 0x01
+_FLAGS_HAS_REMOTE: Final = 0x100
+_REMOTE: Final = 0x200
+_FLAGS_LOCAL: Final = _FLAGS_HAS_REMOTE | _SAMPLED
+_FLAGS_REMOTE: Final = _FLAGS_LOCAL | _REMOTE
+
+
+def _new_id(size: int) -> bytes:
+    return secrets.token_bytes(size - 1) + bytes([secrets.randbelow(255) + 1])  # never all zero
+
+
+def _key_values(attributes: Attributes) -> list[KeyValue]:
+    return [KeyValue(key=name, value=_any(value)) for name, value in attributes.items()]
+
+
+def _any(value: AttributeValue) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, str):
+        return AnyValue(string_value=value)
+    if isinstance(value, tuple):
+        return AnyValue(array_value=ArrayValue(values=[_any(each) for each in value]))
+    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(double_value=value)
