@@ -20,8 +20,11 @@ def _python_blocks(page: str) -> list[str]:
 
 
 def test_the_readme_s_examples_run() -> None:
-    """The ten-line example and the one for services that set OpenTelemetry up in code do what they say."""
-    ten_lines, in_code = _python_blocks("README.md")
+    """The ten-line example and the one for services that set OpenTelemetry up in code do what they say.
+
+    The service between them runs in tests/embedded/test_readme_service.py.
+    """
+    ten_lines, _, in_code = _python_blocks("README.md")
     sent: list[object] = []
 
     class Delivery:
@@ -76,7 +79,7 @@ def test_contributing_names_every_module_of_the_library() -> None:
 
 
 def test_the_readme_tells_things_in_the_order_in_which_they_are_needed() -> None:
-    """One sentence, the short example, the two commands, what is emitted, settings, commands, privacy, development."""
+    """One sentence, the short example, a first vote, what to type, what is emitted, settings, privacy, development."""
     text = (REPOSITORY / "README.md").read_text()
     opening, _, _ = text.partition("```python")
     title, sentence = opening.strip().split("\n\n")
@@ -84,7 +87,7 @@ def test_the_readme_tells_things_in_the_order_in_which_they_are_needed() -> None
     assert sentence.count(". ") == 0
     assert sentence.endswith(".")
     headings = re.findall("^## (.*)$", text, re.MULTILINE)
-    wanted = ["Two commands", "What is emitted", "Settings and commands", "Privacy", "Development"]
+    wanted = ["Your first vote", "Three commands", "When you outgrow it", "What is emitted", "Settings and commands", "Privacy", "Development"]
     assert [heading for heading in headings if heading in wanted] == wanted
     assert headings[0] == wanted[0]
 
@@ -103,6 +106,6 @@ def test_the_readme_has_every_command() -> None:
 @pytest.mark.parametrize("page", [*PAGES, "examples/README.md", "collector/README.md", "dashboards/README.md"])
 def test_every_target_that_a_page_names_is_there(page: str) -> None:
     """Whoever types `make ...` as a page says is understood, and `make help` has a line on it."""
-    targets = set(re.findall("^([a-z]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^    )make ([a-z]+)", (REPOSITORY / page).read_text(), re.MULTILINE))
+    targets = set(re.findall("^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", (REPOSITORY / page).read_text(), re.MULTILINE))
     assert named <= targets
