@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +20,11 @@ from otel_feedback.server.api import Api
 from otel_feedback.server.http_receiver import otlp_routes
 from otel_feedback.server.receiving import Receiver
 from otel_feedback.server.token import COOKIE, Token
-from otel_feedback.web.context import Context
+
+if TYPE_CHECKING:
+    from otel_feedback.web.context import Context
+
+MakeContext = Callable[[], "Context"]
 
 SESSION_SECONDS: Final = 30 * 86_400
 """For which a browser keeps its cookie."""
@@ -40,7 +45,7 @@ def main_app(
     receiver: Receiver,
     recorder: Recorder,
     api: Api,
-    context: Context,
+    context: MakeContext,
     token: Token,
     allow_origins: Sequence[str],
     allow_loopback_origins: bool,
@@ -51,7 +56,7 @@ def main_app(
         receiver: Takes OTLP.
         recorder: Takes votes.
         api: What programs ask.
-        context: What pages need to know.
+        context: Makes what pages need to know, when one is asked for: what draws them takes long to import.
         token: Of the data folder, for whoever signs in.
         allow_origins: Origins of pages that may send votes.
         allow_loopback_origins: Whether pages of this machine may, too.
@@ -64,15 +69,16 @@ def main_app(
         allow_origins=allow_origins,
         allow_origin_regex=LOOPBACK_ORIGINS if allow_loopback_origins else None,
     )
+    pages = _Pages(context)
     rest = _starlette(
         [
             *otlp_routes(receiver),
             *api.routes(),
             Route("/healthz", _healthy),
-            Route("/login", _login(context, token), methods=["GET", "POST"]),
+            Route("/login", _login(pages, token), methods=["GET", "POST"]),
             Route("/logout", _logout, methods=["POST"]),
         ],
-        pages=_Pages(context),
+        pages=pages,
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,28 +88,36 @@ def main_app(
 
 
 class _Pages:
-    """The pages, made when the first is asked for: what draws them takes long to import."""
+    """The pages, made when the first is asked for."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._app: ASGIApp | None = None
+    def __init__(self, make_context: MakeContext) -> None:
+        self._make_context = make_context
+        self._made: tuple[Context, ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._app is None:
-            from anyio.to_thread import run_sync
+        _, app = await self._open()
+        await app(scope, receive, send)
 
-            self._app = await run_sync(self._make)
-        await self._app(scope, receive, send)
+    async def context(self) -> "Context":
+        context, _ = await self._open()
+        return context
 
-    def _make(self) -> ASGIApp:
+    async def _open(self) -> "tuple[Context, ASGIApp]":
+        if self._made is None:  # two at once make the same
+            self._made = await anyio.to_thread.run_sync(self._make)
+        return self._made
+
+    def _make(self) -> "tuple[Context, ASGIApp]":
         from otel_feedback.web.pages import page_routes, render_error
+
+        context = self._make_context()
 
         def on_error(_: Request, error: Exception) -> Response:
             status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 500)
             sentence = "There is no such page." if status is HTTPStatus.NOT_FOUND else status.description
-            return render_error(self._context, status=status, title=status.phrase, sentence=sentence)
+            return render_error(context, status=status, title=status.phrase, sentence=sentence)
 
-        return _starlette(page_routes(self._context), on_error=on_error)
+        return context, _starlette(page_routes(context), on_error=on_error)
 
 
 def _starlette(
@@ -137,8 +151,9 @@ async def _healthy(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-def _login(context: Context, token: Token) -> Callable[[Request], Any]:
+def _login(pages: "_Pages", token: Token) -> Callable[[Request], Any]:
     async def login(request: Request) -> Response:
+        context = await pages.context()
         from otel_feedback.web.pages import render_login
 
         if request.method != "POST":

@@ -11,9 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,7 +32,9 @@ from otel_feedback.server.status import Place, Status
 from otel_feedback.server.token import TOKEN_FILE, Token
 from otel_feedback.server.voting import make_recorder
 from otel_feedback.store import Store
-from otel_feedback.web.context import Context
+
+if TYPE_CHECKING:
+    from otel_feedback.web.context import Context
 
 GRACE_SECONDS: Final = 1
 """Time that requests under way get at the end; the store's own end takes some more."""
@@ -215,14 +218,7 @@ async def serve(options: ServerOptions, *, stop: asyncio.Event, on_ready: Callab
             receiver=receiver,
             recorder=recorder,
             api=Api(store, status, live),
-            context=Context(
-                store=store,
-                status=status,
-                version=VERSION,
-                jaeger_url=options.jaeger_url,
-                content_kept=options.content_kept,
-                token_required=not options.listen.is_loopback,
-            ),
+            context=partial(_make_context, options, store, status),
             token=token,
             allow_origins=options.allow_origins,
             allow_loopback_origins=options.listen.is_loopback,
@@ -339,6 +335,19 @@ def _not_bound(address: Address, option: str, error: OSError) -> str:
 
 def _bound(address: Address, listening: socket.socket) -> Address:
     return Address(address.host, listening.getsockname()[1])
+
+
+def _make_context(options: ServerOptions, store: Store, status: Status) -> "Context":
+    from otel_feedback.web.context import Context
+
+    return Context(
+        store=store,
+        status=status,
+        version=VERSION,
+        jaeger_url=options.jaeger_url,
+        content_kept=options.content_kept,
+        token_required=not options.listen.is_loopback,
+    )
 
 
 def _place(options: ServerOptions) -> Place:
