@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import sys
 
 import pytest
 from tests.unit.web_parts import NOW
@@ -45,6 +46,11 @@ def test_the_policy_lets_the_own_style_through():
         "frame-ancestors 'none'; sandbox"
     )
     assert "style-src 'none'" in _charts.policy_of(b"<svg/>")
+
+
+def test_imports_stay_as_they_were():
+    """What pygal puts into everybody's imports is taken out again."""
+    assert [finder for finder in sys.meta_path if "pygal" in type(finder).__module__] == []
 
 
 def test_times_without_answers_are_steps_too():

@@ -59,7 +59,7 @@ async def test_satisfaction_is_shown_worst_first_and_leads_to_the_answers(store,
     judge_many(sender, "poor", 2, 10)
     judge_many(sender, "rare", 1, 0)
     _, text, links = await get(store, "/")
-    assert text.index("poor") < text.index("good") < text.index("rare")
+    assert text.index("answer poor") < text.index("answer good") < text.index("answer rare")
     assert "poor 17 % 5\N{EN DASH}45 % 2 / 10 / 0 12 100.0 %" in text
     assert "rare not enough votes 1 / 0 / 0 1 \N{EN DASH}" in text
     assert "Satisfied 56 % 37\N{EN DASH}73 % Positive votes 14 Negative votes 11 Answers 25" in text

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -11,6 +12,10 @@ import pygal  # type: ignore[import-untyped]
 from pygal.style import Style  # type: ignore[import-untyped]
 
 from otel_feedback.analysis._views import TrendPoint
+
+# pygal puts a finder for its plugins into everybody's imports, which Python 3.10 and 3.11 warn about at each failing
+# import of anything. There are no plugins here.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != pygal.__name__]
 
 _XLINK: Final = "{http://www.w3.org/1999/xlink}"
 

@@ -97,15 +97,22 @@ function show(state, text) {
   document.getElementById("live-text").textContent = text;
 }
 
-let told = 0;
-let unsaid = 0;
+const SHORTEST_SILENCE_MS = 5000;
+let told = -SHORTEST_SILENCE_MS;
+let untold = 0;
+let telling;
 
 function tell(count) {
-  unsaid += count;
-  if (!unsaid || performance.now() - told < 5000) return;
-  told = performance.now();
-  document.getElementById("announce").textContent = `${unsaid} new feedback, the page is up to date.`;
-  unsaid = 0;
+  untold += count;
+  clearTimeout(telling);
+  const rest = told + SHORTEST_SILENCE_MS - performance.now();
+  if (rest > 0) {
+    telling = setTimeout(tell, rest, 0);
+  } else if (untold) {
+    told = performance.now();
+    document.getElementById("announce").textContent = `${untold} new feedback, the page is up to date.`;
+    untold = 0;
+  }
 }
 
 let stream;
