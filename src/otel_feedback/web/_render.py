@@ -90,7 +90,9 @@ def _duration(ms: float) -> str:
         return f"{ms * 1000:.0f}\u202fµs"
     if ms < 1000:  # noqa: PLR2004 - a second
         return f"{ms:.3g}\u202fms" if ms < 100 else f"{ms:.0f}\u202fms"  # noqa: PLR2004 - three digits
-    return f"{ms / 1000:.2f}\u202fs"
+    if ms < 120_000:  # noqa: PLR2004 - two minutes
+        return f"{ms / 1000:.3g}\u202fs"
+    return f"{ms / 60_000:.0f}\u202fmin"
 
 
 def _time(moment: dt.datetime | str) -> Markup:

@@ -27,15 +27,19 @@ class Bar:
 
 
 def lay_out(spans: Sequence[SpanView]) -> Iterator[Bar]:
-    """Yield the spans of a trace with the places of their bars, in units of ``WIDTH``."""
-    first = min((span.offset_ms for span in spans), default=0.0)
-    whole = max((span.offset_ms + span.duration_ms - first for span in spans), default=0.0) or 1.0
+    """Yield the spans of a trace with the places of their bars, in units of ``WIDTH``.
+
+    The whole is what the service did: feedback comes minutes later, and stands at the end.
+    """
+    work = [span for span in spans if not span.is_feedback] or spans
+    first = min((span.offset_ms for span in work), default=0.0)
+    whole = max((span.offset_ms + span.duration_ms - first for span in work), default=0.0) or 1.0
 
     def place(at: float) -> float:
         return round(min(max((at - first) / whole, 0.0), 1.0) * WIDTH, 1)
 
     for span in spans:
-        width = max(round(span.duration_ms / whole * WIDTH, 1), _THINNEST)
+        width = min(max(round(span.duration_ms / whole * WIDTH, 1), _THINNEST), WIDTH)
         x = min(place(span.offset_ms), WIDTH - width)
-        events = tuple(place(event.offset_ms) for event in span.events)
-        yield Bar(span=span, depth=min(span.depth, _DEEPEST), x=max(x, 0), width=width, events=events)
+        events = tuple(place(event.offset_ms) for event in span.events if not span.is_feedback)
+        yield Bar(span=span, depth=min(span.depth, _DEEPEST), x=x, width=width, events=events)
