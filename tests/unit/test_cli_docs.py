@@ -40,7 +40,11 @@ def rows(command):
         elif parameter.name != "help":
             help_text = re.sub(r" \[env: (\w+)\]", r" Environment: `\1`.", parameter.help)
             help_text, _, default = help_text.partition(" [default: ")
-            yield f"`{'`, `'.join(parameter.opts)}`", default.rstrip("]") or shown(parameter.default), help_text
+            yield (
+                f"`{'`, `'.join([*parameter.opts, *parameter.secondary_opts])}`",
+                default.rstrip("]") or shown(parameter.default),
+                help_text,
+            )
 
 
 def shown(default):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli_server import call, serving
+from tests.unit.test_cli_addresses import server_file
+from tests.unit.test_cli_http import only_with_a_token
 
 from otel_feedback._keys import Keyring
 from otel_feedback.cli import _instrumentations, run
@@ -81,11 +83,12 @@ def test_content_is_captured_only_on_this_machine_and_where_it_is_kept():
     assert "OTEL_FEEDBACK_CAPTURE_TEXT" in environment(status=None)
 
 
-def test_a_server_elsewhere_gets_its_token():
-    """One on this machine asks for none."""
+def test_a_server_that_asks_for_its_token_gets_it():
+    """One that doesn't gets none, nor does an endpoint of the user's."""
     added = environment(url="http://feedback.example.org", token="a/b c")
     assert added["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Bearer%20a/b%20c"
-    assert "OTEL_EXPORTER_OTLP_HEADERS" not in environment(token="a/b c")
+    assert "OTEL_EXPORTER_OTLP_HEADERS" not in environment()
+    assert "OTEL_EXPORTER_OTLP_HEADERS" not in environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}, token="t")
 
 
 def test_a_proxy_is_passed_by():
@@ -271,12 +274,22 @@ def test_a_running_server_says_where_its_folder_is(tmp_path):
 
 
 def test_a_server_that_asks_for_its_token_is_there(tmp_path):
-    """What it has isn't known then; the service is started all the same."""
-    refusal = 401, {"title": "Unauthorized", "status": 401, "detail": "Token."}
-    with serving({"/api/status": refusal}) as api:
+    """Without it the service is started all the same, and it is said that spans will be refused; with it they go in."""
+    with serving({"/api/status": (200, only_with_a_token)}) as api:
         added, err = variables("--url", api.url, OTEL_FEEDBACK_HANDLE_KEYS="k")
-    assert added["OTEL_EXPORTER_OTLP_ENDPOINT"] == api.url
-    assert err == ""
+        assert added["OTEL_EXPORTER_OTLP_ENDPOINT"] == api.url
+        assert "asks for its token" in err
+        added, err = variables("--url", api.url, OTEL_FEEDBACK_HANDLE_KEYS="k", OTEL_FEEDBACK_TOKEN="secret")
+        assert added["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Bearer%20secret"
+        assert err == ""
+
+
+def test_this_machine_s_own_name_is_this_machine(tmp_path):
+    """A server for other machines too is named by it; its folder is here all the same."""
+    server_file(tmp_path, "http://127.0.0.1:1", os.getpid())
+    added, err = variables("--url", "http://feedback.invalid:1", "--data", tmp_path)
+    assert added["OTEL_FEEDBACK_HANDLE_KEYS_FILE"] == str(tmp_path / "handle-keys")
+    assert "OTEL_FEEDBACK_HANDLE_KEYS" not in err
 
 
 def test_keys_of_a_server_elsewhere_cannot_be_known():

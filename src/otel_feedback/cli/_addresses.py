@@ -54,6 +54,12 @@ def running_url(folder: Path) -> str | None:
     return None
 
 
+def is_server_of(folder: Path, url: str) -> bool:
+    """Whether a folder of this machine is that of the server at an address, which may be this machine's own name."""
+    at = running_url(folder)
+    return at is not None and _place(at)[1] == _place(url)[1]
+
+
 def find_token(url: str, folders: Iterable[Path]) -> str | None:
     """Return the token of the server at an address, from the first folder that says it belongs to it.
 

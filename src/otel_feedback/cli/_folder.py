@@ -47,7 +47,7 @@ class FolderSource:
         with self._store.cursor() as cursor:
             answered = _one(cursor, "SELECT count(*), max(started_at) FROM interactions WHERE flagged")
             judged = _one(cursor, "SELECT count(*), max(given_at) FROM feedback")
-            spans = [_one(cursor, f"SELECT count(*), max(started_at) FROM {name}.spans") for name in contents]  # noqa: S608 - our own names
+            spans = [_spans(cursor, name) for name in contents]
             services = cursor.execute(
                 f"SELECT DISTINCT service FROM interactions ORDER BY service LIMIT {_SERVICES}"  # noqa: S608 - a number
             ).fetchall()
@@ -103,3 +103,10 @@ def _one(cursor: "duckdb.DuckDBPyConnection", sql: str) -> tuple[int, dt.datetim
 def _utc(moment: dt.datetime | None) -> str | None:
     """The tables' times have no zone: they are UTC."""
     return None if moment is None else str(jsonable(moment.replace(tzinfo=dt.timezone.utc)))
+
+
+def _spans(cursor: "duckdb.DuckDBPyConnection", name: str) -> tuple[int, dt.datetime | None]:
+    """Count the spans of a content file; the last is the one that came last."""
+    count, _ = _one(cursor, f'SELECT count(*), NULL FROM "{name}".spans')  # noqa: S608 - a name of the store's own
+    _, last = _one(cursor, f'SELECT count(*), max(received_at) FROM "{name}".chunks')  # noqa: S608 - the same
+    return count, last

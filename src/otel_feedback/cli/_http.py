@@ -67,6 +67,11 @@ class HttpSource:
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
+    @property
+    def token(self) -> str | None:
+        """The token that the server asked for and took; ``None`` where it asks for none."""
+        return self._known_token if self._send_token else None
+
     def close(self) -> None:
         """Nothing is kept open."""
 

@@ -51,7 +51,7 @@ def make_environment(
         "OTEL_BSP_SCHEDULE_DELAY": str(BATCH_DELAY_MS),
     }
     if not given.intersection(ENDPOINTS):
-        wanted |= _endpoint(environ, url, status or {}, local=local, token=token)
+        wanted |= _endpoint(environ, url, status or {}, token=token)
     if keys is not None and not given & {"OTEL_FEEDBACK_HANDLE_KEYS", "OTEL_FEEDBACK_HANDLE_KEYS_FILE"}:
         wanted["OTEL_FEEDBACK_HANDLE_KEYS_FILE"] = str(keys)
     if "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
@@ -63,16 +63,14 @@ def make_environment(
     return added | (_past_proxies(environ, url) if local else {})
 
 
-def _endpoint(
-    environ: Mapping[str, str], url: str, status: Mapping[str, Any], *, local: bool, token: str | None
-) -> dict[str, str]:
+def _endpoint(environ: Mapping[str, str], url: str, status: Mapping[str, Any], *, token: str | None) -> dict[str, str]:
     protocol = next((environ[variable] for variable in _PROTOCOLS if environ.get(variable, "").strip()), "")
     grpc = status.get("otlp_grpc")
     if protocol.strip() == "grpc" and isinstance(grpc, str):
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": grpc if "://" in grpc else f"http://{grpc}"}
     else:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
-    if token is not None and not local:
+    if token is not None:
         endpoint["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization={quote(f'Bearer {token}')}"
     return endpoint
 

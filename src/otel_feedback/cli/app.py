@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from otel_feedback._version import VERSION
-from otel_feedback.cli import _show, answers, capture, db, key, satisfaction, show, status, tail
+from otel_feedback.cli import _show, answers, capture, db, key, satisfaction, show, status, tail, up
 from otel_feedback.cli import run as service
 from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, OtelFeedbackError
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("up", short_help="Run the whole loop in one process.")(up.up)
 app.command("run", context_settings={"allow_interspersed_args": False})(service.run)
 app.command("status")(status.status)
 app.command("templates")(satisfaction.templates)

@@ -12,7 +12,7 @@ import typer
 
 from otel_feedback._keys import KEY_FILE, Keyring
 from otel_feedback.cli import _options, _show
-from otel_feedback.cli._addresses import DEFAULT_URL, is_loopback_url, running_url
+from otel_feedback.cli._addresses import DEFAULT_URL, is_loopback_url, is_server_of, running_url
 from otel_feedback.cli._http import RefusedError, UnreachableError
 from otel_feedback.cli._instrumentations import INSTRUMENT, Target, find_installed, find_missing, find_target
 from otel_feedback.cli._service_environment import ENDPOINTS, make_environment, name_service
@@ -81,48 +81,48 @@ def _find(program: str) -> Target:
 
 
 def _environment(place: Place, command: Sequence[str], name: str | None) -> dict[str, str]:
-    url, status = _look(place)
+    url, status, token = _look(place)
     keys = _keys(place, url, status)
     service = name or name_service(command, Path.cwd())
-    token = None if is_loopback_url(url) else os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip() or None
     added = make_environment(os.environ, url=url, status=status, keys=keys, name=service, token=token)
     if name is not None:
         added["OTEL_SERVICE_NAME"] = name
     return added
 
 
-def _look(place: Place) -> tuple[str, Mapping[str, Any] | None]:
-    """Return the server's address and what it says; a service is started without it too."""
+def _look(place: Place) -> tuple[str, Mapping[str, Any] | None, str | None]:
+    """Return the server's address, what it says and the token that it asks for; a service starts without it too."""
     server = place.server()
     url = server.url if server else running_url(place.folder) or DEFAULT_URL
     if server is not None:
         try:
-            return url, server.status()
-        except RefusedError:  # it is there; OTLP needs the token as well, which the user gives in OTEL_FEEDBACK_TOKEN
-            return url, {}
+            return url, server.status(), server.token
+        except RefusedError as error:  # it is there, and will refuse spans too
+            _show.note(f"otel-feedback: {error}")
+            return url, {}, None
         except UnreachableError:
             pass
     if any(os.environ.get(variable, "").strip() for variable in ENDPOINTS):
-        return url, None  # spans go where the user says, which need not be a server of ours
+        return url, None, None  # spans go where the user says, which need not be a server of ours
     on = f" --data {shlex.quote(str(place.data))}" if place.data is not None else ""
     _show.note(
         f"otel-feedback: no server answers at {url} yet, so spans will be lost until one does. Start it in another "
         f"terminal: otel-feedback up{on}"
     )
-    return url, None
+    return url, None, os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip() or None
 
 
 def _keys(place: Place, url: str, status: Mapping[str, Any] | None) -> Path | None:
     """Return the file of the key that the server on this machine accepts; made if it isn't there yet."""
     if any(os.environ.get(f"OTEL_FEEDBACK_HANDLE_KEYS{end}", "").strip() for end in ("", "_FILE")):
         return None
-    if not is_loopback_url(url):
+    folder = Path(str((status or {}).get("data") or place.folder))
+    if not is_loopback_url(url) and not is_server_of(folder, url):
         _show.note(
             "otel-feedback: the server is on another machine. Set OTEL_FEEDBACK_HANDLE_KEYS to the keys in the file "
             f"{KEY_FILE} of its data folder, or votes on this service's answers are refused."
         )
         return None
-    folder = Path(str((status or {}).get("data") or place.folder))
     try:
         Keyring.from_state_dir(folder)
     except ConfigurationError as error:
