@@ -1,23 +1,15 @@
-"""Chromium before the pages: a server of the pages with a stream of changes, and drivers that keep what a page says."""
+"""Chromium before the real server, and a look at what a page does that it must not."""
 
-import asyncio
-import contextlib
-import json
 import os
 import shutil
-import threading
 
 import pytest
-import uvicorn
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-from starlette.applications import Starlette
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
-from tests.unit.web_parts import Sender, context_of
+from tests.unit.web_parts import Sender
 
-from otel_feedback.store import Store
-from otel_feedback.web import page_routes
+from otel_feedback.server.options import Address, ServerOptions
+from otel_feedback.server.up import Embedded
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -31,90 +23,25 @@ def chromium():
     return CHROMIUM, DRIVER
 
 
-class Site:
-    """A running server of pages over a store."""
-
-    def __init__(self, store, **context):
-        self.store = store
-        self.careless = ""
-        self._streams = set()
-        self._loop = None
-        self._unsubscribe = store.subscribe(self._tell)
-        routes = [Route("/api/live", self._live), Route("/careless", self._careless)]
-        app = Starlette(routes=[*page_routes(context_of(store, **context)), *routes])
-        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=asyncio.run, args=(self._run(),))
-        self._thread.start()
-        assert self._started.wait(10)
-
-    async def _run(self):
-        self._loop = asyncio.get_running_loop()
-        config = self._server.config
-        config.load()
-        self._server.lifespan = config.lifespan_class(config)
-        await self._server.startup()
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._started.set()
-        await self._server.main_loop()
-        for stream in self._streams:
-            stream.put_nowait(None)
-        await self._server.shutdown()
-
-    def _tell(self, change):
-        message = {"feedback": len(change.feedback), "interactions": change.interactions}
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(lambda: [stream.put_nowait(message) for stream in self._streams])
-
-    async def _live(self, _):
-        stream = asyncio.Queue()
-        self._streams.add(stream)
-
-        async def messages():
-            try:
-                yield ": hello\n\n"
-                while (message := await stream.get()) is not None:
-                    yield f"event: change\ndata: {json.dumps(message)}\n\n"
-            finally:
-                self._streams.discard(stream)
-
-        return StreamingResponse(messages(), media_type="text/event-stream")
-
-    async def _careless(self, _):
-        async def page():
-            yield self.careless
-
-        return StreamingResponse(page(), media_type="text/html; charset=utf-8")
-
-    def close(self):
-        """End the server."""
-        self._unsubscribe()
-        self._server.should_exit = True
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+def serve(folder):
+    """A server of everything on free ports, over a folder."""
+    free = Address("127.0.0.1", 0)
+    return Embedded(
+        ServerOptions(data=folder, listen=free, otlp_grpc=None, otlp_http=None, jaeger_url="http://127.0.0.1:16686")
+    )
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A store, empty at first."""
-    with Store.open(tmp_path_factory.mktemp("browser") / "data") as opened:
-        yield opened
+def site(tmp_path_factory):
+    """A running server, empty at first."""
+    with serve(tmp_path_factory.mktemp("browser") / "data") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def sender(store):
+def sender(site):
     """A service and its users."""
-    return Sender(store)
-
-
-@pytest.fixture(scope="module")
-def site(store):
-    """The pages, served."""
-    running = Site(store, jaeger_url="http://127.0.0.1:16686")
-    yield running
-    running.close()
+    return Sender(site.store)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,13 @@
 // landmarks, heads of tables with a scope, a caption on each table, and no id twice.
 const problems = [];
 const all = (selector) => [...document.querySelectorAll(selector)];
-const name = (each) => (each.getAttribute('aria-label') || each.labels?.[0]?.textContent || each.textContent || '').trim();
+function labelOf(each) {
+  const label = each.labels?.[0]?.cloneNode(true);
+  label?.querySelectorAll("select, input").forEach((control) => control.remove());
+  return label?.textContent;
+}
+const name = (each) =>
+  (each.getAttribute("aria-label") || (each.labels ? labelOf(each) || (each.nodeName === "BUTTON" && each.textContent) : each.textContent) || "").trim();
 for (const each of all('a, button, summary, input:not([type=hidden]), select')) {
   if (!name(each)) problems.push('no name: ' + each.outerHTML.slice(0, 120));
 }

@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from tests.browser.conftest import look
+from tests.browser.conftest import look, serve
 from tests.unit.web_parts import FACTS, NOW, id_of
 
 from otel_feedback import semconv
@@ -143,16 +143,11 @@ def test_a_new_bad_answer_comes_on_top(browser, site, screen, filled, sender):
     assert browser.execute_script("return window.first.isConnected")
 
 
-def test_the_page_says_when_it_is_not_up_to_date(browser, screen, store):
+def test_the_page_says_when_it_is_not_up_to_date(browser, screen, tmp_path):
     """Where the server ends, the sign says so."""
-    from tests.browser.conftest import Site
-
-    site = Site(store)
-    try:
+    with serve(tmp_path / "data") as site:
         browser.get(f"{site.url}/setup")
         wait(browser, lambda _: "Live" in text_of(browser))
-    finally:
-        site.close()
     wait(browser, lambda _: "Not connected" in text_of(browser))
     browser.get("about:blank")
     browser.get_log("browser")
