@@ -135,3 +135,14 @@ def test_the_first_wrong_reason_ends_the_check():
     with pytest.raises(ValidationError) as caught:
         body.FeedbackBody(handle="x", signal="thumbs", reasons=[1] * 1_000)
     assert caught.value.error_count() == 1
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("http://localhost:5173", True), ("http://localhost.evil", False)])
+async def test_origins_may_be_allowed_by_a_pattern(parts, origin, allowed):
+    """The whole origin has to match; those of the list may as well."""
+    app = capture_app(recorder=parts.recorder, allow_origins=[PAGE], allow_origin_regex=r"http://localhost(:\d+)?")
+    async with client(app) as http:
+        for one, expected in ((origin, allowed), (PAGE, True)):
+            asks = {"origin": one, "access-control-request-method": "POST"}
+            preflight = await http.options("/v1/feedback", headers=asks)
+            assert ("access-control-allow-origin" in preflight.headers) is expected

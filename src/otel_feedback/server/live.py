@@ -37,11 +37,15 @@ class Listener:
 
     def take(self, change: Change, votes: list[str]) -> None:
         """Take a change in; changes that weren't told yet become one."""
+        if self.ended:
+            return
         self.feedback += len(change.feedback)
         self.interactions += change.interactions
         if self.wants_votes:
             self.votes.extend(votes)
-            self.ended |= len(self.votes) > MOST_VOTES
+            if len(self.votes) > MOST_VOTES:
+                self.votes.clear()
+                self.ended = True
         self.awake.set()
 
     def tell(self) -> str:

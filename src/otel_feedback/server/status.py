@@ -1,6 +1,5 @@
 """What the process says of itself: where it is, what has arrived, and what is missing if nothing has."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 from otel_feedback import semconv
 from otel_feedback._version import VERSION
 from otel_feedback.server.receiving import Seen
-from otel_feedback.store import Change, Store
+from otel_feedback.store import Store
 
 
 class Counts(NamedTuple):
@@ -45,14 +44,10 @@ class Status:
         self._seen = seen
         self._place = place
         self._started_at = datetime.now(timezone.utc)
-        self._lock = threading.Lock()
-        self._commits = 0
-        self._counted = (-1, _NOTHING)
-        store.subscribe(self._on_change)
 
     def __call__(self) -> dict[str, Any]:
         """Return it, as JSON's values."""
-        counts = self._counts()
+        counts = _count(self._store)
         queue = self._store.queued()
         return {
             "version": VERSION,
@@ -75,20 +70,6 @@ class Status:
             "hints": list(_hints(counts, self._seen, self._place.url)),
             "queue": {"batches": queue.batches, "bytes": queue.bytes},
         }
-
-    def _on_change(self, _: Change) -> None:
-        self._commits += 1
-
-    def _counts(self) -> Counts:
-        """Count anew where something was committed since."""
-        with self._lock:
-            commits = self._commits
-            if self._counted[0] != commits:
-                self._counted = (commits, _count(self._store))
-            return self._counted[1]
-
-
-_NOTHING = Counts(0, None, 0, None, 0, 0, 0, None, frozenset())
 
 
 def _count(store: Store) -> Counts:

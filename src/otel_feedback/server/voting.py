@@ -27,6 +27,10 @@ from otel_feedback.store._settle import settle_votes
 _SERVICE: Final = "otel-feedback"
 """``service.name`` of what this process itself sends."""
 
+_LOCAL: Final = 0x100
+_REMOTE: Final = 0x300
+"""Flags of OTLP that say whether a parent, or a link's span, is another process's; the SDK sends no others."""
+
 
 def make_recorder(store: Store, *, keep_content: bool) -> Recorder:
     """Make what takes votes into a store.
@@ -144,7 +148,7 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
         trace_id=target[0] if carrier.same_trace else _new_id(16),
         span_id=_new_id(8),
         parent_span_id=target[1] if carrier.same_trace else b"",
-        flags=_FLAGS_LOCAL if not carrier.same_trace else _FLAGS_REMOTE,
+        flags=_REMOTE if carrier.same_trace else _LOCAL,
         name=carrier.name,
         kind=Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=carrier.time_ns,
@@ -154,7 +158,7 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
             Span.Event(time_unix_nano=carrier.time_ns, name=name, attributes=_key_values(attributes))
             for name, attributes in carrier.events
         ],
-        links=[Span.Link(trace_id=target[0], span_id=target[1], flags=_FLAGS_HAS_REMOTE | carrier.sampled | _REMOTE)],
+        links=[Span.Link(trace_id=target[0], span_id=target[1], flags=_REMOTE)],
     )
     return ExportTraceServiceRequest(
         resource_spans=[
@@ -170,13 +174,6 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
             )
         ]
     )
-
-
-_SAMPLED: Final = 0x01
-_FLAGS_HAS_REMOTE: Final = 0x100
-_REMOTE: Final = 0x200
-_FLAGS_LOCAL: Final = _FLAGS_HAS_REMOTE | _SAMPLED
-_FLAGS_REMOTE: Final = _FLAGS_LOCAL | _REMOTE
 
 
 def _new_id(size: int) -> bytes:
