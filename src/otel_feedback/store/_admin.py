@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 
-from otel_feedback.exceptions import StoreError
-from otel_feedback.store._databases import STORE, quote
+from otel_feedback.exceptions import StoreError, StoreFullError
+from otel_feedback.store._databases import STORE, quote, week_in
 from otel_feedback.store._errors import translate
-from otel_feedback.store._folder import CONTENT_FOLDER, MAIN_FILE, close_to_others
+from otel_feedback.store._folder import CONTENT_FOLDER, MAIN_FILE, RESERVE_BYTES, close_to_others
 from otel_feedback.store._migrations import CONTENT, MAIN
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Item(NamedTuple):
 
 def items(folder: "Folder", databases: "Databases") -> list[Item]:
     """The files of a store, the main one first, content from the oldest."""
-    weeks = ((name, folder.content_file(name[2:].replace("_", "-"))) for name in databases.content())
+    weeks = ((name, folder.content_file(week_in(name))) for name in databases.content())
     return [
         Item(STORE, folder.main, TABLES_OF_MAIN, MAIN),
         *(Item(name, file, TABLES_OF_CONTENT, CONTENT) for name, file in weeks),
@@ -168,13 +168,18 @@ def _rewrite(databases: "Databases", item: Item) -> None:
 
 
 def _demand_room(folder: Path, size: int) -> None:
+    room = _free(folder)
+    if room < size + RESERVE_BYTES:
+        raise StoreFullError(
+            f"{folder} has {room // 2**20} MiB free; the copy may need {size // 2**20}, and {RESERVE_BYTES // 2**20} "
+            "are kept in reserve. Make room, then try again."
+        )
+
+
+def _free(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
-    room = shutil.disk_usage(folder).free
-    if room < size:
-        raise StoreError(
-            f"{folder} has {room // 2**20} MiB free and the copy may need {size // 2**20}. Make room, then try again."
-        )
+    return shutil.disk_usage(folder).free
 
 
 def _sync(folder: Path) -> None:

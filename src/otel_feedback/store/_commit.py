@@ -63,6 +63,7 @@ class Committer:
         """
         write_content(self._databases, batches)
         change = self._in_transaction(lambda: self._write(batches))
+        self._databases.close_logs_to_others()
         self._rows += change.spans + change.interactions
         return change
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 
-from otel_feedback.exceptions import StoreDamagedError, StoreError
+from otel_feedback.exceptions import StoreError
 from otel_feedback.store._errors import translate
 from otel_feedback.store._folder import close_to_others
 from otel_feedback.store._migrations import CONTENT, MAIN, migrate
@@ -25,11 +25,18 @@ _STORAGE: Final = "v1.5.0"
 """Both DuckDB that Python 3.10 gets and later ones read it."""
 
 _PATIENCE_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 0.05
+_INTERRUPTIONS: Final = 60
 
 
 def content_name(week: str) -> str:
     """The name that the content of a week is attached by: ``c_2026_W48``."""
     return "c_" + week.replace("-", "_")
+
+
+def week_in(name: str) -> str:
+    """The week whose content is attached by a name."""
+    return name[2:].replace("_", "-")
 
 
 class Databases:
@@ -71,11 +78,6 @@ class Databases:
         Raises:
             StoreError: One of its kinds: held, newer, damaged, full.
         """
-        if file.exists() and not file.stat().st_size:
-            raise StoreDamagedError(
-                f"{file} is empty, which a database never is. Move it away and put the same file of a backup in its "
-                "place, or start with an empty folder."
-            )
         try:
             self._root.execute(f"ATTACH '{quote(file)}' AS \"{name}\" (STORAGE_VERSION '{_STORAGE}')")
             migrate(self._root, name, steps, file=str(file))
@@ -120,13 +122,16 @@ class Databases:
             cursor.close()
 
     @contextmanager
-    def alone(self) -> "Iterator[None]":
-        """Wait until nobody reads, and let nobody begin meanwhile; who reads for too long is interrupted."""
+    def alone(self, *, patience: float = _PATIENCE_SECONDS) -> "Iterator[None]":
+        """Wait until nobody reads, and let nobody begin meanwhile; who reads for longer is interrupted."""
         with self._gate:
-            if not self._gate.wait_for(lambda: not self._readers, timeout=_PATIENCE_SECONDS):
+            self._gate.wait_for(lambda: not self._readers, timeout=patience)
+            for _ in range(_INTERRUPTIONS):
+                if not self._readers:
+                    break
                 for reader in self._readers:
                     reader.interrupt()
-                self._gate.wait_for(lambda: not self._readers, timeout=_PATIENCE_SECONDS)
+                self._gate.wait(timeout=_AGAIN_SECONDS)  # who was between two queries begins another
             yield
 
     def reopen(self) -> None:
@@ -152,6 +157,11 @@ class Databases:
             finally:
                 self._connect()
 
+    def close_logs_to_others(self) -> None:
+        """Take the permissions of others from the logs, which DuckDB makes anew after every checkpoint."""
+        for file in (self._folder.main, *(self._folder.content_file(week_in(name)) for name in self.next_chunk)):
+            close_to_others(file.with_name(file.name + ".wal"))
+
     def roll_back(self) -> None:
         """Undo the writer's transaction, where DuckDB hasn't done it by itself."""
         with suppress(duckdb.Error):
@@ -166,9 +176,7 @@ class Databases:
         """Close all files; whoever still reads is interrupted."""
         with self._gate:
             self._closed = True
-            for reader in self._readers:
-                reader.interrupt()
-        with self.alone():
+        with self.alone(patience=0):
             self._shut()
 
     def _shut(self) -> None:

@@ -40,13 +40,18 @@ def translate(error: duckdb.Error, path: "Path") -> StoreError:
     if any(words in text for words in _HELD):
         return StoreHeldError(f"{path} is open in another process. End it, or give another folder with --data.")
     if any(words in text for words in _DAMAGED) or isinstance(error, duckdb.InternalException):
-        return StoreDamagedError(
-            f"{path} is damaged and cannot be read. Nothing was changed. Move it away and put the same file of a "
-            "backup in its place, or start with an empty folder; then see otel-feedback db check."
-        )
+        return damaged(path, "is damaged and cannot be read")
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreError(f"The store of {path} needs more memory than it may use. Ask for less, or give it more.")
     return StoreError(f"The store of {path} could not do this: {type(error).__name__}.")
+
+
+def damaged(path: "Path", what: str) -> StoreDamagedError:
+    """A file that cannot be used, and what to do about it."""
+    return StoreDamagedError(
+        f"{path} {what}. Nothing was changed. Move it away and put the same file of a backup in its place, or start "
+        "with an empty folder; then see otel-feedback db check."
+    )
 
 
 def is_broken(error: duckdb.Error) -> bool:

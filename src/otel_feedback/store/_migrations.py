@@ -172,7 +172,9 @@ def migrate(connection: "duckdb.DuckDBPyConnection", database: str, steps: "Sequ
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMP)"
     )
     known = len(steps)
-    applied = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchall()[0][0]
+    # Rows and not max(version), which DuckDB answers without reading the table: so a file that was cut off is noticed.
+    rows = connection.execute("SELECT version, name, applied_at FROM migrations").fetchall()
+    applied = max((row[0] for row in rows), default=0)
     if applied > known:
         raise StoreNewerError(
             f"{file} is of version {applied} and this otel-feedback knows versions up to {known}. "
