@@ -1,5 +1,6 @@
 """``otel-feedback run``: a service that was never touched shows its first vote, with no other configuration."""
 
+import contextlib
 import json
 import os
 import signal
@@ -68,21 +69,31 @@ def command(*words, **variables):
     return done.stdout
 
 
-@pytest.fixture
-def server(tmp_path):
-    """The folder and the address of a server that is started as the README says, on free ports."""
-    page, grpc, http = (f"127.0.0.1:{port}" for port in choose_free(3))
+@contextlib.contextmanager
+def running(tmp_path, host="127.0.0.1"):
+    """Run a server that is started as the README says, on free ports; gives its folder and its address."""
+    ports = choose_free(3)
+    page, grpc, http = (f"127.0.0.1:{port}" for port in ports)
+    page = f"{host}:{ports[0]}"
     words = ["up", "--data", str(tmp_path / "data"), "--listen", page, "--otlp-grpc", grpc, "--otlp-http", http]
     with (tmp_path / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [PROGRAMS / "otel-feedback", *words], env=clean(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
     try:
-        wait_until(lambda: answer(f"http://{page}/healthz") is not None, "the server", timeout=30)
-        yield tmp_path / "data", f"http://{page}"
+        url = f"http://127.0.0.1:{ports[0]}"
+        wait_until(lambda: answer(f"{url}/healthz") is not None, "the server", timeout=30)
+        yield tmp_path / "data", url
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server for this machine alone."""
+    with running(tmp_path) as place:
+        yield place
 
 
 def answer(url, body=None, **headers):
@@ -151,6 +162,28 @@ def test_the_first_vote_needs_no_other_configuration(server, service):
     shown = command("show", row["id"][:12], "--url", url)
     for part in ("Be brief.", "thumbs down", "Too short.", "GET /ask", "chat extract-1"):
         assert part in shown
+
+
+def test_a_server_for_other_machines_gets_its_token_from_the_folder(tmp_path, service):
+    """The commands and the service find it there; without the folder nothing is told."""
+    with running(tmp_path, "0.0.0.0") as (folder, url):
+        _, shop = service("--data", str(folder))
+        answer(f"{shop}/ask")
+
+        def arrived():
+            return json.loads(command("status", "--json", "--data", folder))["counts"]["interactions"] == 1
+
+        wait_until(arrived, "the answer", timeout=20)
+        done = subprocess.run(
+            [PROGRAMS / "otel-feedback", "status", "--url", url],
+            env=clean() | {"XDG_DATA_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "asks for its token" in done.stderr
 
 
 def test_signals_and_exit_code_are_the_service_s_own(server, service):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.unit.cli_server import serving
 
 from otel_feedback.cli import _addresses
 from otel_feedback.cli._source import Place
@@ -89,6 +90,29 @@ def test_a_folder_without_a_token_has_none(tmp_path):
     for content in (b"", b" \n", b"\xff\xfe"):
         (tmp_path / "token").write_bytes(content)
         assert _addresses.read_token(tmp_path) is None
+
+
+def test_the_token_of_the_environment_goes_first(tmp_path, monkeypatch):
+    """Then that of the folder whose server it is, then the one that is named together with the address."""
+    url = "http://127.0.0.1:8484"
+    (tmp_path / "token").write_text("of the folder")
+    monkeypatch.delenv("OTEL_FEEDBACK_TOKEN", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
+    assert Place(url, tmp_path)._token(url, None) == "of the folder"
+    assert Place(url, None)._token(url, tmp_path) is None, "a server that names a folder isn't thereby its server"
+    server_file(tmp_path, url, os.getpid())
+    assert Place(url, None)._token(url, tmp_path) == "of the folder"
+    monkeypatch.setenv("OTEL_FEEDBACK_TOKEN", "mine")
+    assert Place(url, tmp_path)._token(url, None) == "mine"
+
+
+def test_the_server_of_a_folder_is_found(tmp_path):
+    """At the address in its note, if it answers there."""
+    with serving({"/api/status": {"version": "1"}}) as api:
+        server_file(tmp_path, api.url, os.getpid())
+        assert Place(None, tmp_path).server().url == api.url
+        assert Place(None, tmp_path / "other").server() is None
+    assert Place(None, tmp_path).server() is None
 
 
 def test_options_are_before_the_environment(tmp_path):

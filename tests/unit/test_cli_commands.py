@@ -7,7 +7,9 @@ import unicodedata
 
 import pytest
 from tests.unit.cli_server import call, serving
-from tests.unit.test_cli_show_text import HOSTILE
+from tests.unit.test_cli_show_text import HOSTILE, raw
+
+from otel_feedback.cli import tail
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ID = f"{TRACE}-{SPAN}"
@@ -351,7 +353,7 @@ def test_nobody_there_ends_with_1_and_what_to_do(tmp_path):
 
 def hostile(value, text):
     """The same shape with a stranger's text in every place where one can be."""
-    if isinstance(value, str) and value != TIME and value not in (ID, "error"):
+    if isinstance(value, str):
         return f"{text}{value}"
     if isinstance(value, list):
         return [hostile(one, text) for one in value]
@@ -373,15 +375,14 @@ def test_a_terminal_obeys_nothing_that_strangers_wrote(text):
     wild[f"/api/answers/{ID}"]["variables"] = {text: text}
     wild["/api/satisfaction"]["rows"][0]["implicit"] = {text: 1}
     wild["/api/status"]["seen"] = {text: [text]}
-    stream = f"event: vote\ndata: {json.dumps(hostile(LIVE, text))}\n\n".encode()
-    wild["/api/live"] = (200, stream, "text/event-stream")
     refusal = {"title": "No", "status": 400, "detail": text, "field": text}
     commands = [*(words for words, _ in READS), ["show", ID, "--attributes"]]
     with serving(wild) as api:
         outputs = [call(*words, "--url", api.url, FORCE_COLOR="1", TERM="xterm-256color") for words in commands]
         api.answers["/api/status"] = (400, refusal)
         outputs.append(call("status", "--url", api.url, FORCE_COLOR="1"))
-    assert [code for code, *_ in outputs] == [0, 0, 0, 0, 0, 2]
+    outputs.append((0, raw(tail._line(hostile(LIVE, text))), ""))
+    assert [code for code, *_ in outputs] == [0, 0, 0, 0, 0, 2, 0]
     for _, out, err in outputs:
         rest = SGR.sub("", out + err)
         assert not [one for one in rest if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp") and one != "\n"]

@@ -70,7 +70,7 @@ class HttpSource:
     @property
     def token(self) -> str | None:
         """The token that the server asked for and took; ``None`` where it asks for none."""
-        return self._known_token if self._send_token else None
+        return self._known_token
 
     def close(self) -> None:
         """Nothing is kept open."""
