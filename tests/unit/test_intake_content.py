@@ -78,6 +78,13 @@ def test_no_content_is_left_anywhere(where):
     assert b"last" in zlib.decompress(batch.chunk)
 
 
+def test_links_of_a_span_that_tells_nothing_are_looked_at_too():
+    """It has no event and no attribute that anybody reads."""
+    sent = request({"links": [(TARGET_TRACE, TARGET_SPAN)]})
+    put(sent.resource_spans[0].scope_spans[0].spans[0].links[0].attributes, {"input.value": SECRET})
+    assert not leaks(read_traces(sent, received_ns=10**18, raw=sent.SerializeToString(), keep_content=False))
+
+
 def test_events_of_content_are_dropped_and_others_kept():
     """With all that they hold."""
     events = [(name, {"content": SECRET}) for name in EVENTS]

@@ -18,11 +18,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_feedback._limits import clean_text
 
-MAX_BODY: Final = 64 * 1024 * 1024
-"""Bytes of a request, decompressed."""
+MAX_BODY: Final = 20 * 1024 * 1024
+"""Bytes of a request, decompressed: what the Collector takes, too. Empty values within values take up to 25 times as
+much in memory as on the wire."""
 
-MAX_JSON: Final = 16 * 1024 * 1024
-"""Bytes of a request in JSON, decompressed: as Python objects it takes up to twenty times as much."""
+MAX_JSON: Final = 10 * 1024 * 1024
+"""Bytes of a request in JSON, decompressed: as Python objects it takes up to thirty times as much."""
+
+MAX_PARTS: Final = 1_000_000
+"""Groups, scopes and spans of a request, and of a large one their fields too: an empty span of 2 bytes becomes 170."""
+
+MAX_OBJECTS: Final = 500_000
+"""Objects and lists of a request in JSON: each costs some microseconds."""
 
 MAX_DEPTH: Final = 100
 """Messages within messages, in either form: protobuf's own limit."""
@@ -31,6 +38,12 @@ _IDS: Final = frozenset(
     ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"),
 )
 _STEP: Final = 1024 * 1024
+_LARGE: Final = 2 * 1024 * 1024
+"""Bytes of a request from which on the fields of its spans are counted: fewer hold no harmful number of them."""
+_SPANS: Final = (1, 2, 2)
+"""Field numbers that lead from a request to its spans, log records or metrics: the same for all three."""
+_FIXED: Final = {1: 8, 5: 4}
+"""Wire types of fixed width, and their bytes."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 _M = TypeVar("_M", bound=Message)
@@ -53,7 +66,7 @@ def decode_traces(body: bytes, *, json: bool = False) -> ExportTraceServiceReque
 
     Raises:
         MalformedError: It is neither.
-        TooLargeError: It has more bytes than ``MAX_BODY``, or than ``MAX_JSON``.
+        TooLargeError: It has more bytes than ``MAX_BODY`` or ``MAX_JSON``, or more parts than such a request can have.
     """
     return _decode(ExportTraceServiceRequest, body, json=json)
 
@@ -111,10 +124,62 @@ def _decode(kind: Callable[[], _M], body: bytes, *, json: bool) -> _M:
         _parse_json(body, message)
         return message
     try:
+        _count_parts(body)
         message.ParseFromString(body)
-    except (DecodeError, UnicodeError, RecursionError):
+    except (DecodeError, UnicodeError, RecursionError, IndexError):
         raise MalformedError("The body is not a valid OTLP request in protobuf.") from None
     return message
+
+
+def _count_parts(body: bytes) -> None:
+    """Refuse a request of too many parts before they are made: a few bytes on the wire are hundreds in memory.
+
+    Raises:
+        DecodeError: It is no protobuf.
+        IndexError: It is cut off.
+        TooLargeError: It has more than ``MAX_PARTS``.
+    """
+    deepest = len(_SPANS) if len(body) > _LARGE else len(_SPANS) - 1
+    parts = 0
+    waiting = [(0, len(body), 0)]
+    while waiting:
+        at, end, level = waiting.pop()
+        wanted = _SPANS[level] << 3 | 2 if level < len(_SPANS) else None
+        while at < end:
+            parts += 1
+            if parts > MAX_PARTS:
+                raise TooLargeError(f"The request has more than {MAX_PARTS} parts.")
+            tag, at = _varint(body, at)
+            kind = tag & 7
+            if kind == 2:  # noqa: PLR2004 - of a length
+                size, at = _varint(body, at)
+                if tag == wanted and level < deepest:
+                    waiting.append((at, at + size, level + 1))
+                at += size
+            elif kind == 0:
+                _, at = _varint(body, at)
+            elif kind in _FIXED:
+                at += _FIXED[kind]
+            else:
+                raise DecodeError("OTLP has no groups.")
+        if at != end:
+            raise DecodeError("A field is longer than what it is in.")
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    """Return a number and where it ends."""
+    value = body[at]
+    at += 1
+    if value < 128:  # noqa: PLR2004 - the bit that says that there is more
+        return value, at
+    value &= 127
+    for shift in range(7, 70, 7):
+        byte = body[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:  # noqa: PLR2004 - see above
+            return value, at
+    raise DecodeError("A number is too long.")
 
 
 def _parse_json(body: bytes, message: Message) -> None:
@@ -128,6 +193,8 @@ def _parse_json(body: bytes, message: Message) -> None:
     try:
         document = _for_protobuf(document)
         json_format.ParseDict(document, message, ignore_unknown_fields=True, max_recursion_depth=MAX_DEPTH)
+    except TooLargeError:
+        raise
     except Exception:
         # Of a document that fits no message json_format raises what it happens to hit; all of it quotes the document.
         raise MalformedError("The body is JSON, but not a valid OTLP request.") from None
@@ -140,8 +207,12 @@ def _for_protobuf(document: dict[str, Any]) -> dict[str, Any]:
     as an id is one, wherever it stands.
     """
     waiting: list[Any] = [document]
+    objects = 0
     while waiting:
         node = waiting.pop()
+        objects += 1
+        if objects > MAX_OBJECTS:
+            raise TooLargeError(f"The request has more than {MAX_OBJECTS} objects and lists.")
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             if isinstance(value, (dict, list)):
                 waiting.append(value)
