@@ -1,4 +1,4 @@
-"""Run the benchmarks and print one table: ``python -m benchmarks [--json] [--no-stack] [--no-embedded] [--profile]``."""
+"""Run all and print one table: ``python -m benchmarks [--json] [--no-stack] [--no-embedded] [--profile]``."""
 
 import json
 import os
