@@ -20,7 +20,12 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 OF_THE_HOST = {"django", "fastapi", "flask", "openai"}
 """Libraries that are looked at only where the host has loaded them."""
 
-BROUGHT_BY = {"wrapt": "opentelemetry-instrumentation", "anyio": "starlette"}
+BROUGHT_BY = {
+    "wrapt": "opentelemetry-instrumentation",
+    "anyio": "starlette",
+    "markupsafe": "jinja2",
+    "typing-extensions": "opentelemetry-sdk",
+}
 """Libraries that come with one of ours, whose interface is made of them."""
 
 SIBLINGS = {"opentelemetry-exporter-otlp-proto-grpc", "opentelemetry-exporter-otlp-proto-http"}
