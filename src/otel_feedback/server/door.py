@@ -4,11 +4,11 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -98,7 +98,7 @@ class Door:
             return False
         if self._is_local and is_loopback(host) and not any(name in headers for name in _PROXIES):
             return True
-        return path not in OTLP and self._token.is_session(_cookie(headers))
+        return path not in OTLP and self._token.is_session(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
 
 
 def _is_foreign(path: str, headers: Headers) -> bool:
@@ -132,11 +132,3 @@ def _is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _cookie(headers: Headers) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""

@@ -87,11 +87,12 @@ class Live:
         """
         if self._closed or len(self._listeners) >= MOST_LISTENERS:
             raise TooManyError
-        listener = Listener(votes=votes)
-        self._listeners.add(listener)
-        return self._stream(listener)
+        return self._stream(Listener(votes=votes))
 
     async def _stream(self, listener: Listener) -> AsyncIterator[str]:
+        # Here and not before: a stream that is never begun has no end at which it could be forgotten.
+        self._listeners.add(listener)
+        listener.ended |= self._closed
         try:
             yield ": listening\n\n"
             while not listener.ended:
@@ -100,8 +101,7 @@ class Live:
                 except asyncio.TimeoutError:
                     yield ": still here\n\n"
                     continue
-                if text := listener.tell():
-                    yield text
+                yield listener.tell()
         finally:
             self._listeners.discard(listener)
 
