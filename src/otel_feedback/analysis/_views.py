@@ -15,7 +15,7 @@ class SatisfactionRow(View):
     interactions: int
     """Answers, judged or not: the n of the response rate."""
     voted: int
-    """Those of them with a standing explicit vote, neutral ones included."""
+    """Those of them that were voted on, neutral votes and votes taken back since included."""
     response_rate: float | None
     """In [0, 1]; ``None`` where there are too few answers."""
     positive: int
