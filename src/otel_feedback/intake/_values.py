@@ -46,13 +46,17 @@ def values_of(attributes: Iterable[KeyValue]) -> dict[str, Any]:
 
 def clean(text: str) -> str:
     """Put U+FFFD in place of what a database's text can't hold: NUL, and lone surrogates, which JSON can spell."""
-    return clean_text(text if "\0" not in text else text.replace("\0", "\ufffd"))
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else clean_text(text)
 
 
 def fact(attributes: Mapping[str, Any], name: str) -> str | None:
     """Return a short text among attributes; ``None`` where it isn't one."""
     value = attributes.get(name)
-    return clean(value) if isinstance(value, str) and 0 < len(value) <= MAX_FACT else None
+    if type(value) is not str or not 0 < len(value) <= MAX_FACT:
+        return None
+    return value if value.isascii() and "\0" not in value else clean(value)
 
 
 def number(value: Any) -> float | None:
