@@ -148,13 +148,10 @@ def _voted(connection: "duckdb.DuckDBPyConnection", names: Key, chosen: Filter) 
     keys = _keys("feedback", names, "")
     sql = f"""
         SELECT {keys} count(*) FROM (
-            SELECT DISTINCT {keys} hash(trace_id, span_id) FROM feedback
+            SELECT DISTINCT {keys} hash(trace_id, span_id) AS target FROM feedback
             WHERE joined AND kind = '{semconv.EXPLICIT}' AND sentiment <> '{semconv.RETRACTED}' AND {where}
-            AND NOT EXISTS (
-                SELECT 1 FROM interactions WHERE NOT flagged
-                AND interactions.trace_id = feedback.trace_id AND interactions.span_id = feedback.span_id
-            )
-        ) GROUP BY ALL
+        ) ANTI JOIN (SELECT hash(trace_id, span_id) AS target FROM interactions WHERE NOT flagged) USING (target)
+        GROUP BY ALL
     """  # noqa: S608
     return {tuple(key): count for *key, count in connection.execute(sql, parameters).fetchall()}
 

@@ -10,6 +10,7 @@ from otel_feedback.store._gather import MORE_FACTS, Answers, Texts, in_utc, inst
 from otel_feedback.store._views import AnswerDetail, Document, Evaluation, Message
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Sequence
 
     import duckdb
@@ -36,48 +37,51 @@ def answer(store: "Store", id: str) -> AnswerDetail:  # noqa: A002 - what it is,
     if found is None:
         raise NotFoundError("That is no id of an answer: it has at least the first 8 hex digits of its trace's id.")
     with store.cursor() as connection:
-        target = _find(connection, found[1] or found[2], found[3] or "")
-        return _read(connection, store.content_databases(), target)
+        target, started_at = _find(connection, found[1] or found[2], found[3] or "")
+        return _read(connection, store.content_databases(), target, started_at)
 
 
-def _find(connection: "duckdb.DuckDBPyConnection", trace: str, span: str) -> "Target":
-    """Return the one answer that an id means; one that counts is meant before what is only a target of feedback."""
+def _find(connection: "duckdb.DuckDBPyConnection", trace: str, span: str) -> "tuple[Target, dt.datetime | None]":
+    """Return the one answer that an id means, and when it started, where the store has it.
+
+    One that counts is meant before what is only a target of feedback.
+    """
     exact = len(trace) == _TRACE_DIGITS
     condition = "trace_id = $trace" if exact else "starts_with(trace_id, $trace)"
     condition += " AND starts_with(span_id, $span)" if span else ""
     rows = connection.execute(
         f"""
-        SELECT trace_id, span_id, max(counts) FROM (
-            SELECT trace_id, span_id, flagged AS counts FROM interactions WHERE {condition}
-            UNION ALL SELECT trace_id, span_id, false FROM feedback WHERE {condition}
+        SELECT trace_id, span_id, max(flagged), max(started_at) FROM (
+            SELECT trace_id, span_id, flagged, started_at FROM interactions WHERE {condition}
+            UNION ALL SELECT trace_id, span_id, false, NULL FROM feedback WHERE {condition}
         ) GROUP BY trace_id, span_id ORDER BY 1, 2 LIMIT 100
         """,  # noqa: S608 - parameters
         {"trace": trace, **({"span": span} if span else {})},
     ).fetchall()
-    chosen = [row[:2] for row in rows if row[2]]
+    chosen = [row for row in rows if row[2]]
     if len(chosen) != 1:
-        chosen = [row[:2] for row in rows]
+        chosen = rows
     if not chosen:
         raise NotFoundError("There is no such answer.")
     if len(chosen) > 1:
-        some = "".join(f"\n  {trace_id}-{span_id}" for trace_id, span_id in chosen[:_FEW])
+        some = "".join(f"\n  {trace_id}-{span_id}" for trace_id, span_id, *_ in chosen[:_FEW])
         raise NotFoundError(f"Several answers begin so; say more of the id:{some}")
-    return chosen[0][0], chosen[0][1]
+    trace_id, span_id, _, started_at = chosen[0]
+    return (trace_id, span_id), None if started_at is None else in_utc(started_at)
 
 
-def _read(connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", target: "Target") -> AnswerDetail:
+def _read(
+    connection: "duckdb.DuckDBPyConnection",
+    content: "Sequence[str]",
+    target: "Target",
+    started_at: "dt.datetime | None",
+) -> AnswerDetail:
     from otel_feedback.store._trace import document_texts, read_trace, views
 
-    reader = Answers(connection, content, [target], None)
-    row = reader.facts().get(target)
+    times = None if started_at is None else (started_at, started_at)
+    reader = Answers(connection, content, [target], times)
     votes = reader.votes().get(target, [])
-    if row is not None:
-        times = in_utc(row["started_at"]), in_utc(row["started_at"])
-        reader = Answers(connection, content, [target], times)
-        started_at = times[0]
-    else:
-        row, times = votes[-1][1], None
-        started_at = votes[-1][0].at
+    row = votes[-1][1] if started_at is None else reader.facts()[target]
     trace_id, span_id = target
     trace = read_trace(connection, content, trace_id, times)
     exchange = exchange_of(trace.spans, trace_id, span_id)
@@ -85,24 +89,25 @@ def _read(connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", tar
     if exchange.question is None or exchange.answer is None:
         told = reader.texts().get(target, told)  # of log records
     texts = document_texts(trace.spans)
-    documents = reader.documents().get(target, ())
     duration_ns = row.get("duration_ns")
     return AnswerDetail(
         id=f"{trace_id}-{span_id}",
         trace_id=trace_id,
         span_id=span_id,
-        started_at=started_at,
+        started_at=votes[-1][0].at if started_at is None else started_at,
         duration_ms=None if duration_ns is None else duration_ns / 1e6,
         name=row.get("name"),
         **{name: row[name] for name in UNKNOWN_FACTS},
         **_more(row),
-        recorded="started_at" in row,
-        question=exchange.question if exchange.question is not None else told.question,
-        answer=exchange.answer if exchange.answer is not None else told.answer,
-        system=exchange.system if exchange.system is not None else told.system,
+        recorded=started_at is not None,
+        question=told.question if exchange.question is None else exchange.question,
+        answer=told.answer if exchange.answer is None else exchange.answer,
+        system=told.system if exchange.system is None else exchange.system,
         variables=dict(exchange.variables),
         prompt=tuple(Message(*message) for message in exchange.messages),
-        documents=tuple(Document(it.rank, it.id, it.score, texts.get(it.id)) for it in documents),
+        documents=tuple(
+            Document(it.rank, it.id, it.score, texts.get(it.id)) for it in reader.documents().get(target, ())
+        ),
         feedback=tuple(vote for vote, _ in votes),
         evaluations=_evaluations(connection, target),
         spans=views(trace, span_id=span_id),

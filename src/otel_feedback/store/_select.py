@@ -1,12 +1,13 @@
 """Which answers belong on a page: the newest that match, found without reading what isn't shown."""
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_feedback import semconv
 from otel_feedback.exceptions import InvalidQueryError
-from otel_feedback.store._gather import matches
+from otel_feedback.store._gather import AFTER, BEFORE, TEXTS, WORDS, matches
 from otel_feedback.store.filters import Filter
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ FEEDBACK: Final = ("bad", "good", "any", "all")
 """Judged badly or corrected; judged well; with any feedback that stands; also those without."""
 
 _CURSOR: Final = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})-([0-9a-f]{16})")
+
+NEAR: Final = 2000
+"""Answers that a text is looked for in, before all are."""
+
+_NEWEST: Final = "ORDER BY at_us DESC, trace_id DESC, span_id DESC LIMIT $limit"
 
 _JUDGEMENTS: Final = {
     "bad": f"feedback.sentiment = '{semconv.NEGATIVE}'",
@@ -79,25 +85,94 @@ class Wanted:
             limit: Answers at most.
             after: Where the last page ended.
         """
+        if self.search is None:
+            return self._newest(connection, limit, after)
+        # What many answers have is among the newest: only for what few have everything is read.
+        newest = self._newest(connection, max(limit, NEAR), after)
+        found = self._with_text(connection, content, newest)
+        if len(found) >= limit or len(newest) < max(limit, NEAR):
+            return found[:limit]
+        return found + self._anywhere(connection, content, limit - len(found), newest[-1])
+
+    def _newest(self, connection: "duckdb.DuckDBPyConnection", limit: int, after: Place | None) -> list[Place]:
         parameters: dict[str, Any] = {"limit": limit}
+        bound = self._bound(connection, limit, after) if self._of_all else None
+        sql = f"{self._candidates(parameters, after, bound)} {_NEWEST}"
+        return [Place(*row) for row in connection.execute(sql, parameters).fetchall()]
+
+    @property
+    def _of_all(self) -> bool:
+        return self.feedback == "all" and self.signal is None and self.reason is None
+
+    def _candidates(self, parameters: dict[str, Any], after: Place | None, bound: dt.datetime | None = None) -> str:
+        """Return SQL for the places of all that match but for the text."""
         branches = [self._judged(parameters)]
-        if self.feedback == "all" and self.signal is None and self.reason is None:
-            branches = [self._unrecorded(parameters), self._recorded(parameters, after)]
-        where = ["true"]
+        if self._of_all:
+            branches = [self._unrecorded(parameters), self._recorded(parameters, after, bound)]
+        where = "true"
         if after is not None:
-            where.append("(answered, trace_id, span_id) < (make_timestamp($at_us), $trace_id, $span_id)")
+            where = "(answered, trace_id, span_id) < (make_timestamp($at_us), $trace_id, $span_id)"
             parameters |= after._asdict()
-        found = ""
-        if self.search is not None:
-            found = _search(content) + ","
-            where.append("trace_id IN (FROM found)")
-            parameters["search"] = self.search
+        return f"""
+            SELECT epoch_us(answered) AS at_us, trace_id, span_id FROM ({" UNION ALL ".join(branches)}) WHERE {where}
+        """  # noqa: S608 - names and constants of ours; values are parameters
+
+    def _bound(self, connection: "duckdb.DuckDBPyConnection", limit: int, after: Place | None) -> dt.datetime | None:
+        """Return a time so that enough answers are not older: whole blocks needn't be sorted, nor their ids read."""
+        condition, parameters = self.filter.where("interactions")
+        parameters["limit"] = limit
+        if after is not None:
+            condition += " AND interactions.started_at < make_timestamp($at_us)"
+            parameters["at_us"] = after.at_us
+        sql = f"SELECT started_at FROM interactions WHERE {condition} ORDER BY started_at DESC LIMIT $limit"  # noqa: S608
+        times = [time for (time,) in connection.execute(sql, parameters).fetchall()]
+        return times[-1] if len(times) == limit else None
+
+    def _with_text(
+        self, connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", places: list[Place]
+    ) -> list[Place]:
+        """Return those of some answers in whose trace the text is."""
+        if not places:
+            return []
+        parameters = {"search": self.search, "traces": ",".join({place.trace_id for place in places})}
+        times = f"""started_at BETWEEN make_timestamp({places[-1].at_us}) - {_interval(BEFORE)}
+            AND make_timestamp({places[0].at_us}) + {_interval(AFTER)}"""
+        few = "trace_id IN (SELECT unnest(string_split($traces, ',')))"
+        selects = [
+            f'SELECT trace_id FROM "{name}".{table} WHERE {few} AND {time} AND {matches("$search", columns)}'  # noqa: S608
+            for name in content
+            for table, columns, time in (("texts", TEXTS, times), ("words", WORDS, "true"))
+        ]
+        if not selects:
+            return []
+        found = {trace for (trace,) in connection.execute(" UNION ALL ".join(selects), parameters).fetchall()}
+        return [place for place in places if place.trace_id in found]
+
+    def _anywhere(
+        self, connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", limit: int, after: Place
+    ) -> list[Place]:
+        """Return answers in whose trace the text is, reading all texts that can be theirs."""
+        parameters: dict[str, Any] = {"search": self.search, "limit": limit}
+        candidates = self._candidates(parameters, after)
+        times = [f"started_at <= make_timestamp($at_us) + {_interval(AFTER)}"]
+        if self.filter.since is not None:
+            times.append(f"started_at >= $since::TIMESTAMP - {_interval(BEFORE)}")
+        selects = []
+        for name in content:
+            texts = f'"{name}".texts WHERE {" AND ".join(times)}'
+            if not self._of_all:
+                # Few answers are judged. OFFSET keeps the condition on texts, which costs most, from being asked first.
+                texts = f"(SELECT * FROM {texts} AND trace_id IN (SELECT trace_id FROM candidates) OFFSET 0) WHERE true"  # noqa: S608
+            selects.append(f"SELECT trace_id FROM {texts} AND {matches('$search', TEXTS)}")  # noqa: S608
+            selects.append(f'SELECT trace_id FROM "{name}".words WHERE {matches("$search", WORDS)}')  # noqa: S608
+        if not selects:
+            return []
+        kept = "NOT MATERIALIZED" if self._of_all else "MATERIALIZED"
         rows = connection.execute(
             f"""
-            WITH {found} candidates AS ({" UNION ALL ".join(branches)})
-            SELECT epoch_us(answered), trace_id, span_id FROM candidates WHERE {" AND ".join(where)}
-            ORDER BY answered DESC, trace_id DESC, span_id DESC LIMIT $limit
-            """,  # noqa: S608 - names and constants of ours; values are parameters
+            WITH candidates AS {kept} ({candidates}), found AS MATERIALIZED ({" UNION ALL ".join(selects)})
+            SELECT * FROM candidates WHERE trace_id IN (SELECT trace_id FROM found) {_NEWEST}
+            """,  # noqa: S608
             parameters,
         ).fetchall()
         return [Place(*row) for row in rows]
@@ -125,18 +200,16 @@ class Wanted:
             WHERE {" AND ".join([*conditions, condition])} GROUP BY trace_id, span_id
         """  # noqa: S608
 
-    def _recorded(self, parameters: dict[str, Any], after: Place | None) -> str:
+    def _recorded(self, parameters: dict[str, Any], after: Place | None, bound: dt.datetime | None) -> str:
         condition, values = self.filter.where("interactions")
         parameters |= values
-        if after is not None:  # lets whole blocks be skipped
+        if after is not None:  # lets whole blocks be skipped, as does the next
             condition += " AND interactions.started_at <= make_timestamp($at_us)"
+        if bound is not None:
+            condition += " AND interactions.started_at >= $bound::TIMESTAMP"
+            parameters["bound"] = bound
         return f"SELECT trace_id, span_id, started_at AS answered FROM interactions WHERE {condition}"  # noqa: S608
 
 
-def _search(content: "Sequence[str]") -> str:
-    tables = {"texts": ("question", "answer"), "words": ("comment", "original", "corrected")}
-    selects = ["SELECT NULL::VARCHAR AS trace_id WHERE false"]
-    for name in content:
-        for table, columns in tables.items():
-            selects.append(f'SELECT trace_id FROM "{name}".{table} WHERE {matches("$search", columns)}')  # noqa: S608
-    return f"found AS MATERIALIZED (SELECT DISTINCT trace_id FROM ({' UNION ALL '.join(selects)}))"  # noqa: S608
+def _interval(length: dt.timedelta) -> str:
+    return f"to_seconds({int(length.total_seconds())})"
