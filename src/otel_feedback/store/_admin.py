@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import duckdb
 
 from otel_feedback.exceptions import StoreError, StoreFullError
-from otel_feedback.store._databases import STORE, quote, week_in
+from otel_feedback.store._databases import ROWS_OF_CONTENT, ROWS_OF_MAIN, STORE, attach_text, week_in
 from otel_feedback.store._errors import translate
 from otel_feedback.store._folder import CONTENT_FOLDER, MAIN_FILE, RESERVE_BYTES, close_to_others
 from otel_feedback.store._migrations import CONTENT, MAIN
@@ -119,7 +119,7 @@ def copy_database(cursor: duckdb.DuckDBPyConnection, item: Item, copy: Path) -> 
     """
     name = f"copy_of_{item.name}_{os.getpid()}"
     try:
-        cursor.execute(f"ATTACH '{quote(copy)}' AS \"{name}\" (STORAGE_VERSION 'v1.5.0')")
+        cursor.execute(attach_text(name, copy, rows=ROWS_OF_MAIN if item.name == STORE else ROWS_OF_CONTENT))
         try:
             cursor.execute(f'COPY FROM DATABASE "{item.name}" TO "{name}"')
             cursor.execute(f'CHECKPOINT "{name}"')

@@ -1,8 +1,9 @@
 """The first half of a commit: raw spans and texts into the content file of the week they came in."""
 
 from collections import defaultdict
+from functools import cache
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_feedback.store._folder import week_of
 from otel_feedback.store._tables import insert
@@ -10,8 +11,14 @@ from otel_feedback.store._tables import insert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import duckdb
+
     from otel_feedback.intake.rows import Batch
     from otel_feedback.store._databases import Databases
+
+PART_BYTES: Final = 16_384
+"""What a row holds of a chunk at most. A checkpoint writes the last group of rows of a table again: its size is this
+times the rows of a group."""
 
 
 def write_content(databases: "Databases", batches: "Sequence[Batch]") -> None:
@@ -36,6 +43,28 @@ def write_content(databases: "Databases", batches: "Sequence[Batch]") -> None:
         databases.next_chunk[name] = last
 
 
+def read_chunk(connection: "duckdb.DuckDBPyConnection", database: str, number: int) -> tuple[bytes, int] | None:
+    """A chunk put together again, and when it came in microseconds; ``None`` where there is none of this number."""
+    rows = connection.execute(
+        f'SELECT data, epoch_us(received_at) FROM "{database}".chunks WHERE chunk = $1 ORDER BY part',  # noqa: S608
+        [number],
+    ).fetchall()
+    return (b"".join(data for data, _ in rows), rows[0][1]) if rows else None
+
+
+def _insert_chunk(
+    connection: "duckdb.DuckDBPyConnection", database: str, number: int, received_ns: int, data: bytes
+) -> None:
+    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+    connection.execute(_chunk_text(database, len(parts)), [number, received_ns, *parts])
+
+
+@cache
+def _chunk_text(database: str, parts: int) -> str:
+    values = ", ".join(f"($1, make_timestamp($2 // 1000), {part}, ${part + 3})" for part in range(parts))
+    return f'INSERT INTO "{database}".chunks VALUES {values}'  # noqa: S608
+
+
 def _insert_week(databases: "Databases", name: str, batches: "Iterable[Batch]") -> int:
     writer = databases.writer
     number = databases.next_chunk[name]
@@ -46,7 +75,7 @@ def _insert_week(databases: "Databases", name: str, batches: "Iterable[Batch]") 
         if batch.spans:
             spans.append(batch.spans)
             numbers.append(repeat(number, len(batch.spans)))
-        if batch.chunk is not None:
+        if batch.chunk:
             chunks.append((number, batch.received_ns, batch.chunk))
         texts.extend(batch.texts)
         words.extend(batch.words)
@@ -54,8 +83,8 @@ def _insert_week(databases: "Databases", name: str, batches: "Iterable[Batch]") 
     if spans:
         columns = zip(*chain.from_iterable(spans), strict=True)
         insert(writer, name, "spans", [*columns, list(chain.from_iterable(numbers))])
-    for row in chunks:
-        writer.execute(f'INSERT INTO "{name}".chunks VALUES ($1, make_timestamp($2 // 1000), $3)', row)  # noqa: S608
+    for chunk in chunks:
+        _insert_chunk(writer, name, *chunk)
     for table, rows in (("texts", texts), ("words", words)):
         if rows:
             insert(writer, name, table, zip(*rows, strict=True))

@@ -24,6 +24,14 @@ STORE: Final = "store"
 _STORAGE: Final = "v1.5.0"
 """Both DuckDB that Python 3.10 gets and later ones read it."""
 
+ROWS_OF_MAIN: Final = 122_880
+ROWS_OF_CONTENT: Final = 2_048
+"""Rows in a group: DuckDB's own number where much is read, its least where rows are large, since a checkpoint writes
+the last group of a table again (measured: with the other number it took longer and longer, at 500 chunks a second)."""
+
+_LOG_BYTES: Final = "64MB"
+"""A log's size after which it is put into its file: a pause of 0.2 s, and what a start after a kill reads again."""
+
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 0.05
 _INTERRUPTIONS: Final = 60
@@ -47,6 +55,7 @@ class Databases:
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_mb}MB",
             "threads": threads,
+            "checkpoint_threshold": _LOG_BYTES,
             "temp_directory": str(folder.path / "tmp"),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -79,7 +88,7 @@ class Databases:
             StoreError: One of its kinds: held, newer, damaged, full.
         """
         try:
-            self._root.execute(f"ATTACH '{quote(file)}' AS \"{name}\" (STORAGE_VERSION '{_STORAGE}')")
+            self._root.execute(attach_text(name, file, rows=ROWS_OF_CONTENT if steps is CONTENT else ROWS_OF_MAIN))
             migrate(self._root, name, steps, file=str(file))
         except duckdb.Error as error:
             raise translate(error, file) from error
@@ -183,6 +192,11 @@ class Databases:
         self.next_chunk.clear()
         self.writer.close()
         self._root.close()
+
+
+def attach_text(name: str, file: "Path", *, rows: int) -> str:
+    """SQL that attaches a file, with so many rows in a group."""
+    return f"ATTACH '{quote(file)}' AS \"{name}\" (STORAGE_VERSION '{_STORAGE}', ROW_GROUP_SIZE {rows})"
 
 
 def quote(path: "Path") -> str:

@@ -123,6 +123,7 @@ CONTENT: Final[tuple[Migration, ...]] = (
         CREATE TABLE chunks (
             chunk BIGINT NOT NULL,
             received_at TIMESTAMP NOT NULL,
+            part INTEGER NOT NULL,
             data BLOB NOT NULL
         );
         CREATE TABLE texts (

@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from otel_feedback.intake.traces import unpack
+from otel_feedback.store._content import read_chunk
 from otel_feedback.store._tables import ids
 
 if TYPE_CHECKING:
@@ -58,11 +59,9 @@ def read_traces(databases: "Databases", starts: "Mapping[str, int]") -> "dict[st
 
 def _unpacked(databases: "Databases", name: str, chunks: "Iterable[int]") -> "Iterator[StoredSpan]":
     for chunk in sorted(chunks):  # one by one: together they may be large
-        for (data,) in databases.writer.execute(
-            f'SELECT data FROM "{name}".chunks WHERE chunk = $1',  # noqa: S608
-            [chunk],
-        ).fetchall():
-            yield from unpack(data)
+        found = read_chunk(databases.writer, name, chunk)
+        if found is not None:
+            yield from unpack(found[0])
 
 
 def find_spans(databases: "Databases", judged: "Mapping[Target, int]") -> "dict[Target, int]":

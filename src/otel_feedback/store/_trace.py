@@ -9,6 +9,7 @@ from otel_feedback import _dialects, semconv
 from otel_feedback.intake._span import home_of
 from otel_feedback.intake._values import clean, plausible, times_of, values_of
 from otel_feedback.intake.traces import tree, unpack
+from otel_feedback.store._content import read_chunk
 from otel_feedback.store._gather import AFTER, BEFORE, instant
 from otel_feedback.store._views import SpanEvent, SpanLink, SpanView
 
@@ -60,14 +61,11 @@ def read_trace(
             parameters,
         ).fetchall()
         for (number,) in numbers:
-            for data, received_us in connection.execute(
-                f'SELECT data, epoch_us(received_at) FROM "{database}".chunks WHERE chunk = $number',  # noqa: S608
-                {"number": number},
-            ).fetchall():
-                received_ns = max(received_ns, received_us * 1000)
-                for span in unpack(data):
-                    if span.trace_id == trace_id and len(found) < MOST:
-                        found.setdefault(span.span_id, span)
+            data, received_us = read_chunk(connection, database, number) or (b"", 0)
+            received_ns = max(received_ns, received_us * 1000)
+            for span in unpack(data) if data else ():
+                if span.trace_id == trace_id and len(found) < MOST:
+                    found.setdefault(span.span_id, span)
     return Trace(tuple(found.values()), received_ns)
 
 
