@@ -45,7 +45,7 @@ WHO_THEY_ARE: Final = (
 class Options:
     """What the command line says."""
 
-    questions: int = 1500
+    questions: int = 1000
     seed: int = 1
     vote_rate: float = 0.1
     concurrency: int = 8

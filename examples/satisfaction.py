@@ -105,7 +105,7 @@ def show_lines(lines: Lines) -> Group:
         table.add_column(heading, no_wrap=True)
     for heading in ("voted on", "opinions", "satisfaction"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for line in sorted(lines.values(), key=lambda line: line.shares.get("high", 2)):
+    for _, line in sorted(lines.items(), key=lambda item: (item[1].shares.get("high", 2), item[0])):
         counts = line.counts
         table.add_row(
             Text(line.template),

@@ -35,6 +35,10 @@ INSTRUMENT: Final = ("opentelemetry-instrument",)
 """What starts a service with its instrumentations, and everything else from the environment."""
 
 
+ONE_TRACE: Final = {"OTEL_FEEDBACK_SAME_TRACE_SECONDS": "3600"}
+"""Setting of what captures votes: an answer's tree has all of its feedback, however slow the machine."""
+
+
 @dataclass(frozen=True)
 class Addresses:
     """Where the example listens. ``capture`` is a process of its own beside the real parts only."""
@@ -134,7 +138,7 @@ def make_service(
 def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str]) -> Process:
     """The capture service, not started yet."""
     command = [_program("otel-feedback"), "capture", "--listen", f"{HOST}:{addresses.capture}"]
-    env = {**_clean_environment(), **telemetry}
+    env = {**_clean_environment(), **telemetry, **ONE_TRACE}
     ready = f"{addresses.capture_url}/healthz"
     return Process("capture", command, folder=folder, env=env, ready_url=ready)
 
@@ -149,7 +153,8 @@ def make_up(folder: Path, ports: UpPorts, *, data: Path) -> Process:
     """
     command = [_program("otel-feedback"), "up", "--data", str(data), "--listen", f"{HOST}:{ports.page}"]
     command += ["--otlp-grpc", ports.otlp_grpc, "--otlp-http", f"{HOST}:{ports.http}"]
-    return Process("up", command, folder=folder, env=_clean_environment(), ready_url=f"{ports.url}/healthz")
+    env = {**_clean_environment(), **ONE_TRACE}
+    return Process("up", command, folder=folder, env=env, ready_url=f"{ports.url}/healthz")
 
 
 def run_by(ports: UpPorts) -> tuple[str, ...]:

@@ -113,7 +113,8 @@ def _feedback_facts(tags: Mapping[str, Any]) -> Facts:
     elif before != semconv.UNSET:
         label += f", and was {before}"
     yield tags[semconv.FEEDBACK_SIGNAL], label
-    if reasons := json.loads(tags.get(semconv.FEEDBACK_REASONS, "[]")):
+    reasons = tags.get(semconv.FEEDBACK_REASONS, ())
+    if reasons := json.loads(reasons) if isinstance(reasons, str) else reasons:  # Jaeger has lists as texts
         yield "reasons", ", ".join(reasons)
     if comment := tags.get(semconv.ANNOTATION_EXPLANATION):
         yield "comment", comment
