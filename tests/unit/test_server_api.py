@@ -185,8 +185,8 @@ def test_votes_are_told_live(server):
 
 
 def test_pages_are_told_of_changes_alone(server):
-    """They fetch what they show."""
-    with listening(server, "") as event:
+    """They fetch what they show, also where others hear of votes."""
+    with listening(server), listening(server, "") as event:
         export(server.otlp_grpc, request())
         assert event() == ("change", {"feedback": 0, "interactions": 1})
         vote(server, "up")

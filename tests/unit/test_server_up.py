@@ -190,9 +190,10 @@ def test_what_was_opened_is_closed_where_the_rest_cannot_be(tmp_path):
 
 
 def test_an_address_that_grpc_loses_at_the_last_moment_is_told(tmp_path, monkeypatch):
-    """It was free when it was tried."""
+    """It was free when it was tried; it isn't shared either."""
     monkeypatch.setattr(up, "_probe", lambda _: None)
-    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+    # One that would share its port, as another gRPC server may: requests would go to either.
+    with closing(socket.create_server(("127.0.0.1", 0), reuse_port=True)) as other:
         taken = Address("127.0.0.1", other.getsockname()[1])
         with pytest.raises(ConfigurationError, match="--otlp-grpc"), serving(tmp_path / "d", otlp_grpc=taken):
             pass
