@@ -12,6 +12,7 @@ from otel_feedback import semconv
 from otel_feedback.analysis._interval import ENOUGH, wilson
 from otel_feedback.analysis._views import SatisfactionRow, TrendPoint
 from otel_feedback.exceptions import InvalidQueryError
+from otel_feedback.store._gather import in_utc
 from otel_feedback.store.filters import FACTS, TIMES, Filter
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ GROUPS: Final = ("template", "version", "model", "query_type", "service", "envir
 
 MOST: Final = 1000
 """Rows at the most."""
+
+_SHORT: Final = dt.timedelta(days=2)
 
 _BEYOND: Final = 2.0
 """Sorts groups with too few votes behind every bound."""
@@ -81,7 +84,8 @@ def trend(
     Args:
         store: Where answers and feedback are.
         filter: Which answers; all by default.
-        bucket: ``hour``, ``day`` (of UTC) or ``auto``: hours where at most two days are asked for.
+        bucket: ``hour``, ``day`` (of UTC) or ``auto``: hours where at most two days are asked for. Where no
+            start or end is asked for, the first or the last answer counts.
         by: One of ``GROUPS`` for a line each.
 
     Raises:
@@ -122,12 +126,10 @@ def _groups(by: Sequence[str]) -> Key:
 
 
 def _width(connection: "duckdb.DuckDBPyConnection", chosen: Filter) -> str:
-    since, until = chosen.since, chosen.until
-    if since is None:
-        (oldest,) = connection.execute("SELECT min(started_at) FROM interactions").fetchall()[0]
-        since = oldest and oldest.replace(tzinfo=dt.timezone.utc)
-    until = until or dt.datetime.now(dt.timezone.utc)
-    return "hour" if since is None or until - since <= dt.timedelta(days=2) else "day"
+    oldest, newest = connection.execute("SELECT min(started_at), max(started_at) FROM interactions").fetchall()[0]
+    since = chosen.since or (oldest and in_utc(oldest))
+    until = chosen.until or (newest and in_utc(newest))
+    return "hour" if since is None or until is None or until - since <= _SHORT else "day"
 
 
 def _answered(connection: "duckdb.DuckDBPyConnection", names: Key, chosen: Filter, width: str = "") -> dict[Key, int]:

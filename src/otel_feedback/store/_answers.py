@@ -111,14 +111,12 @@ def _read(
     rows = []
     for place in places:
         target: Target = place[1:]
-        if search is not None and target not in reader.hits:
-            continue  # another answer of its trace has it
         said = votes.get(target, [])
-        told = texts.get(target, _NONE)
         row = facts.get(target) or (said[-1][1] if said else None)
-        if row is not None:
-            whole = _answer(place, row, told, documents.get(target, ()), [vote for vote, _ in said])
-            rows.append((place, whole))
+        if row is None or (search is not None and target not in reader.hits):
+            continue  # gone meanwhile; or another answer of its trace has the text
+        told = texts.get(target, _NONE)
+        rows.append((place, _answer(place, row, told, documents.get(target, ()), [vote for vote, _ in said])))
     return rows
 
 

@@ -87,6 +87,8 @@ class Wanted:
         """
         if self.search is None:
             return self._newest(connection, limit, after)
+        if not content:
+            return []
         # What many answers have is among the newest: only for what few have everything is read.
         newest = self._newest(connection, max(limit, NEAR), after)
         found = self._with_text(connection, content, newest)
@@ -143,8 +145,6 @@ class Wanted:
             for name in content
             for table, columns, time in (("texts", TEXTS, times), ("words", WORDS, "true"))
         ]
-        if not selects:
-            return []
         found = {trace for (trace,) in connection.execute(" UNION ALL ".join(selects), parameters).fetchall()}
         return [place for place in places if place.trace_id in found]
 
@@ -165,8 +165,6 @@ class Wanted:
                 texts = f"(SELECT * FROM {texts} AND trace_id IN (SELECT trace_id FROM candidates) OFFSET 0) WHERE true"  # noqa: S608
             selects.append(f"SELECT trace_id FROM {texts} AND {matches('$search', TEXTS)}")  # noqa: S608
             selects.append(f'SELECT trace_id FROM "{name}".words WHERE {matches("$search", WORDS)}')  # noqa: S608
-        if not selects:
-            return []
         kept = "NOT MATERIALIZED" if self._of_all else "MATERIALIZED"
         rows = connection.execute(
             f"""

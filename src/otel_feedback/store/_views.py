@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 Json = dict[str, Any]
@@ -22,8 +22,6 @@ def jsonable(value: Any) -> Any:
         return value.astimezone(dt.timezone.utc).isoformat().replace("+00:00", "Z")
     if isinstance(value, View):
         return value.to_json()
-    if is_dataclass(value):
-        raise TypeError(f"{type(value).__name__} is no View.")
     if isinstance(value, Mapping):
         return {key: jsonable(one) for key, one in value.items()}
     if isinstance(value, tuple | list):
