@@ -7,14 +7,15 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
-from tests.unit.store_parts import ask, batch, interaction, opened, raw, span
+from tests.unit.store_parts import ask, batch, feedback, interaction, opened, raw, span, standing
 
 from otel_feedback.exceptions import StoreDamagedError, StoreError, StoreFullError, StoreHeldError, StoreNewerError
-from otel_feedback.store import Store, _errors, _folder
+from otel_feedback.store import Store, _commit, _errors, _folder, _migrations, _watch
 
 HOLDER = """
 import sys
@@ -336,3 +337,55 @@ def test_files_that_cannot_be_opened_again_are_tried_at_the_next_commit(tmp_path
         away.replace(tmp_path / "store.duckdb")
         store.write(batch(interaction(4)))
         assert ask(store, "SELECT span_id FROM interactions ORDER BY ALL") == [(span(1),), (span(4),)]
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path):
+    steps = [_migrations.Migration("m001", "CREATE TABLE t (a INTEGER)")]
+    broken = [*steps, _migrations.Migration("m002", "CREATE TABLE u (a INTEGER); CREATE TABLE t (a INTEGER)")]
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{tmp_path / 'it.duckdb'}' AS it")
+        assert _migrations.migrate(connection, "it", steps, file="it") == 1
+        with pytest.raises(duckdb.CatalogException):
+            _migrations.migrate(connection, "it", broken, file="it")
+        assert connection.execute("SELECT version, name FROM it.migrations").fetchall() == [(1, "m001")]
+        assert connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY ALL").fetchall() == [
+            ("migrations",),
+            ("t",),
+        ]
+
+
+def test_a_search_that_fails_harms_no_commit_and_is_done_after_the_next_start(tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise duckdb.OutOfMemoryException("a user's text")
+
+    with opened(tmp_path) as store:
+        store.write(batch(interaction(1)))
+    with opened(tmp_path) as store:
+        monkeypatch.setattr(_commit, "LOOK_AT_ONCE", 0)
+        monkeypatch.setattr(store._writer._committer, "_look_at_once", 0)
+        with monkeypatch.context() as failing:
+            failing.setattr(store._writer._committer, "_look", fail)
+            store.write(batch(feedback(1, "a")))
+            store.write(batch(interaction(2)))
+            while not caplog.messages:
+                time.sleep(0.001)
+        assert standing(store)[0][:3] == ("a", True, False)
+    assert caplog.messages[0] == "Judged answers could not be looked for: StoreError"
+    with opened(tmp_path) as store:
+        store.settle()
+        assert standing(store)[0][:3] == ("a", True, True)
+
+
+def test_of_more_traces_than_are_watched_the_newest_are():
+    watch = _watch.Watch(limit=2)
+    for number in range(3):
+        watch.put((str(number), "s"), None)
+    assert watch.among("0123") == {"1", "2"}
+
+
+def test_of_more_answers_than_are_remembered_the_latest_are(monkeypatch):
+    monkeypatch.setattr(_watch, "RECENT", 2)
+    recent = _watch.Recent()
+    for number in range(6):
+        recent.put((str(number), "s"), _watch.Known(number, ("rag",)))
+    assert [recent.get((str(number), "s")) is None for number in range(6)] == [True, True, False, False, False, False]

@@ -41,19 +41,26 @@ class Change(NamedTuple):
 class Committer:
     """Writes batches; of one thread. What it remembers is only a short cut: the files have it all."""
 
+    pending: dict[Target, int]
+    """Judged spans that are to be looked for, with the time of the feedback in nanoseconds."""
+
     def __init__(self, databases: "Databases", *, look_at_once: int = LOOK_AT_ONCE) -> None:
         self._databases = databases
         self._look_at_once = look_at_once
-        self.recall()
+        self._forget()
 
     def recall(self) -> None:
-        """Forget what is remembered, and read from the files what has to be."""
-        self._recent = Recent()
-        self._watch = Watch()
-        self.pending: dict[Target, int] = self._watch.load(self._databases.writer)
-        """Judged spans that are to be looked for, with the time of the feedback in nanoseconds."""
+        """Forget what is remembered, and read from the files what has to be: before the first commit."""
+        self._forget()
+        self.pending = self._watch.load(self._databases.writer)
         tables = [("store", "interactions"), *((name, "spans") for name in self._databases.content())]
         self._rows = sum(_count(self._databases, name, table) for name, table in tables)
+
+    def _forget(self) -> None:
+        self._recent = Recent()
+        self._watch = Watch()
+        self._rows = 0
+        self.pending = {}
 
     def commit(self, batches: "Sequence[Batch]") -> Change:
         """Make batches durable, all or none.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otel_feedback.intake.rows import Batch
     from otel_feedback.store._databases import Databases
 
-PART_BYTES: Final = 16_384
+PART_BYTES: Final = 32_768
 """What a row holds of a chunk at most. A checkpoint writes the last group of rows of a table again: its size is this
 times the rows of a group."""
 

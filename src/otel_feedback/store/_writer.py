@@ -73,6 +73,7 @@ class Writer:
         self._bytes = 0
         self._closing = False
         self._broken = False
+        self._stale = True
         self._look_after = 0.0
         self._subscribers: list[Callable[[Change], None]] = []
         self._thread = threading.Thread(target=self._run, name="otel-feedback-store", daemon=True)
@@ -133,10 +134,7 @@ class Writer:
     def vacuum(self, progress: "Callable[[int, int], None]") -> dict[str, int]:
         """Write all files anew; for :meth:`run`."""
         with self._mended():
-            try:
-                return vacuum(self._folder, self._databases, progress)
-            finally:
-                self._committer.recall()
+            return vacuum(self._folder, self._databases, progress)
 
     def close(self, patience: float) -> None:
         """Write what waits, then end the thread.
@@ -155,6 +153,8 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        with suppress(StoreError), self._mended():  # here and not in the constructor: a large store opens at once
+            pass
         while True:
             with self._lock:
                 while not (self._waiting or self._tasks or self._closing or self._committer.pending):
@@ -207,10 +207,7 @@ class Writer:
     def _mended(self) -> "Iterator[None]":
         """Leave what was remembered and the files as they must be, whatever goes wrong inside."""
         try:
-            if self._broken:
-                self._databases.reopen()
-                self._committer.recall()
-                self._broken = False
+            self._refresh()
             yield
         except duckdb.Error as error:
             self._mend(broken=is_broken(error))
@@ -222,12 +219,17 @@ class Writer:
             raise
 
     def _mend(self, *, broken: bool) -> None:
-        self._broken = True
+        self._broken, self._stale = self._broken or broken, True
         with suppress(duckdb.Error, StoreError):  # else the next commit tries again
-            if broken:
-                self._databases.reopen()
-            self._committer.recall()
+            self._refresh()
+
+    def _refresh(self) -> None:
+        if self._broken:
+            self._databases.reopen()
             self._broken = False
+        if self._stale:
+            self._committer.recall()
+            self._stale = False
 
     def _tell(self, change: Change) -> None:
         for callback in self._subscribers:
