@@ -28,6 +28,7 @@ from otel_feedback.exceptions import StoreBusyError, StoreError, StoreHeldError
 from otel_feedback.intake import read_traces
 from otel_feedback.intake.rows import DocumentRow, EvaluationRow, TextRow, WordsRow
 from otel_feedback.store import Change, Store, _writer
+from otel_feedback.store._content import PART_BYTES, read_chunk
 from otel_feedback.store._folder import week_of
 
 ODD = "a\x1fb\x1ec\x1dd, 'e' \"f\" \\ \n\t ü 🙂"
@@ -342,3 +343,37 @@ def test_an_answer_without_a_usable_clock_is_completed_from_its_trace(store):
     store.write(read_traces(sent.request(flagged), received_ns=sent.RECEIVED))
     store.write(read_traces(sent.request(below), received_ns=sent.RECEIVED + SECOND))
     assert ask(store, "SELECT model, epoch_us(started_at) FROM interactions") == [("m", sent.RECEIVED // 1000)]
+
+
+def test_an_answer_that_is_in_one_request_twice_has_each_document_once(store):
+    document = DocumentRow(trace(1), span(1), STARTED, 1, "d", 0.5)
+    store.write(batch(interaction(1), document, interaction(1), document))
+    assert ask(store, "SELECT rank, document_id FROM documents") == [(1, "d")]
+
+
+def test_a_large_chunk_is_kept_in_parts_and_read_whole(store):
+    data = bytes(range(256)) * 400
+    store.write(batch(raw(1), chunk=data))
+    (content,) = store.content_databases()
+    assert ask(store, f"SELECT count(*) FROM {content}.chunks") == [(-(-len(data) // PART_BYTES),)]
+    with store.cursor() as cursor:
+        assert read_chunk(cursor, content, 1) == (data, STARTED // 1000)
+        assert read_chunk(cursor, content, 2) is None
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_what_comes_after_a_restart_completes_an_answer_of_before(tmp_path, flagged):
+    first = {"span_id": span(2), "trace_id": trace(2), "attributes": {"feedback.interaction": True} if flagged else {}}
+    below = {
+        "span_id": span(3),
+        "trace_id": trace(2),
+        "parent_id": span(2),
+        "attributes": {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"},
+    }
+    with opened(tmp_path) as store:
+        store.write(read_traces(sent.request(first), received_ns=sent.RECEIVED))
+        store.write(batch(feedback(2, "a", target_sampled=None)))
+    with opened(tmp_path) as store:
+        store.write(read_traces(sent.request(below), received_ns=sent.RECEIVED))
+        assert ask(store, "SELECT model, flagged FROM interactions") == [("m", flagged)]
+        assert standing(store) == [("a", True, True, "m")]
