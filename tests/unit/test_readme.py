@@ -87,7 +87,8 @@ def test_the_readme_tells_things_in_the_order_in_which_they_are_needed() -> None
     assert sentence.count(". ") == 0
     assert sentence.endswith(".")
     headings = re.findall("^## (.*)$", text, re.MULTILINE)
-    wanted = ["Your first vote", "Three commands", "When you outgrow it", "What is emitted", "Settings and commands", "Privacy", "Development"]
+    wanted = ["Your first vote", "Three commands", "When you outgrow it", "What is emitted", "Settings and commands"]
+    wanted += ["Privacy", "Development"]
     assert [heading for heading in headings if heading in wanted] == wanted
     assert headings[0] == wanted[0]
 

@@ -5,8 +5,10 @@ import contextlib
 import http.client
 import json
 import threading
+import time
 
 import pytest
+from starlette.requests import Request
 from tests.unit.server_parts import (
     JSON,
     SPAN,
@@ -27,6 +29,7 @@ from otel_feedback._version import VERSION
 from otel_feedback.exceptions import StoreError
 from otel_feedback.intake import FeedbackRow
 from otel_feedback.server import live
+from otel_feedback.server.api import _Jobs
 from otel_feedback.server.live import Live, TooManyError, vote_of
 from otel_feedback.store import Change, Store
 
@@ -357,3 +360,28 @@ def test_votes_alone_say_that_their_answers_are_missing(server):
     """Also where nothing else has come."""
     vote(server, "up")
     assert "none on an answer that has arrived" in hints(server)[-1]
+
+
+async def test_work_whose_caller_is_gone_before_its_first_line_ends_all_the_same():
+    """A connection that breaks early doesn't leave the folder busy: the next may ask again."""
+    jobs = _Jobs()
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(_):
+        begun.set()
+        assert ended.wait(10)
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    def asked():
+        return Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}, receive)
+
+    assert (await jobs.run(lambda _: work, asked())).status_code == 200
+    assert begun.wait(10), "it begins without anybody who reads"
+    assert (await jobs.run(lambda _: work, asked())).status_code == 409
+    ended.set()
+    deadline = time.monotonic() + 10
+    while (await jobs.run(lambda _: lambda _: None, asked())).status_code == 409:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)

@@ -14,9 +14,11 @@ import pytest
 from tests.unit.capture_process import environment
 from tests.unit.server_parts import FREE, ask, export, free_options, held, request, serving, until
 
-from otel_feedback.exceptions import ConfigurationError, StoreHeldError
+from otel_feedback.cli import up as command
+from otel_feedback.exceptions import ConfigurationError, MissingExtraError, StoreHeldError
 from otel_feedback.server import up
 from otel_feedback.server.options import Address
+from otel_feedback.server.token import Token
 from otel_feedback.server.up import Embedded
 from otel_feedback.store import Store
 
@@ -225,3 +227,32 @@ def test_it_can_be_ended_twice_and_does_not_run_before(tmp_path):
         _ = server.url
     with server:
         server.close()
+
+
+def test_where_other_machines_reach_it_the_token_is_named_and_not_told(tmp_path, capsys):
+    """The output ends in logs: it has the file's path, in the line to paste too, and says that content is dropped."""
+    options = free_options(tmp_path, listen=Address("192.0.2.1", 8484), otlp_grpc=None, otlp_http=None)
+    command._tell(up.Running(options, None, Token("s" * 43)))
+    said = capsys.readouterr().out
+    assert "s" * 43 not in said
+    assert f"in {tmp_path / 'token'};" in said
+    assert f'OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20$(cat {tmp_path}/token)"' in said
+    assert "dropped (--keep-content keeps it)" in said
+    assert "http://192.0.2.1:8484 (HTTP)" in said
+
+
+@pytest.mark.parametrize(("text", "expected"), [("off", None), ("[::1]:4317", Address("::1", 4317))])
+def test_a_receiver_can_be_off(text, expected):
+    """Or anywhere."""
+    assert command._or_off(text, "--otlp-grpc") == expected
+
+
+def test_a_part_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    """As everywhere; what is missing of our own is a mistake of ours."""
+    monkeypatch.delitem(sys.modules, "otel_feedback.server.up")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtraError, match=r"uvicorn is not installed.*otel-feedback\[server\]"):
+        command.up()
+    monkeypatch.setitem(sys.modules, "otel_feedback.server.up", None)
+    with pytest.raises(ModuleNotFoundError):
+        command.up()

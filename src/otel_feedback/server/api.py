@@ -168,9 +168,10 @@ class _Jobs:
             return problem.response()
         if not self._busy.acquire(blocking=False):
             return Problem(HTTPStatus.CONFLICT, "Other work on the data folder goes on; wait for its end.").response()
-        return StreamingResponse(self._lines(work), headers=HEADERS, media_type="application/x-ndjson")
+        # Begun here and not where its lines are read: a caller who is gone by then would leave it busy for ever.
+        return StreamingResponse(_read_lines(self._begin(work)), headers=HEADERS, media_type="application/x-ndjson")
 
-    async def _lines(self, work: Work) -> AsyncIterator[str]:
+    def _begin(self, work: Work) -> "asyncio.Queue[Mapping[str, Any]]":
         loop = asyncio.get_running_loop()
         lines: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
 
@@ -190,11 +191,15 @@ class _Jobs:
 
         # Not one of the loop's threads: whoever ends the process doesn't wait for it.
         threading.Thread(target=run, name="otel-feedback-job", daemon=True).start()
-        while True:
-            line = await lines.get()
-            yield json.dumps(line) + "\n"
-            if "done" not in line:
-                return
+        return lines
+
+
+async def _read_lines(lines: "asyncio.Queue[Mapping[str, Any]]") -> AsyncIterator[str]:
+    while True:
+        line = await lines.get()
+        yield json.dumps(line) + "\n"
+        if "done" not in line:
+            return
 
 
 def _jsonable(end: dict[str, Any]) -> dict[str, Any]:
