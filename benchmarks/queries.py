@@ -8,14 +8,16 @@ question and answer of 480 characters for each.
 import argparse
 import hashlib
 import itertools
+import os
 import resource
 import statistics
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -23,10 +25,13 @@ from rich.console import Console
 
 from benchmarks.measure import Figure, table
 from otel_feedback.analysis.satisfaction import options, satisfaction, trend
-from otel_feedback.intake.rows import Batch, TextRow
+from otel_feedback.intake.rows import Batch, SpanRow
 from otel_feedback.store import Store
 from otel_feedback.store._answers import answer, answers
 from otel_feedback.store.filters import Filter
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 SMALL: Final = 20_000
 LARGE: Final = 1_000_000
@@ -38,6 +43,8 @@ RECEIVED_NS: Final = 1_764_000_000_000_000_000
 
 SPANS_OF_AN_ANSWER: Final = 4
 SPANS_OF_A_CHUNK: Final = 512
+CHUNK_BYTES: Final = 200_000
+AT_ONCE: Final = 16
 LOOKED_AT: Final = 20
 """Answers whose spans are really there."""
 
@@ -45,6 +52,15 @@ _SYLLABLES: Final = (
     *("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "sa", "te", "vi", "wo"),
     *("ya", "ren", "tion", "ver", "ling", "con", "der", "ment", "pre", "sti"),
 )
+
+
+WORDS: Final = [
+    *("".join(some) for some in itertools.islice(itertools.product(_SYLLABLES, repeat=2), 0, None, 2)),
+    *("".join(some) for some in itertools.islice(itertools.product(_SYLLABLES, repeat=3), 0, None, 7)),
+]
+"""Frequent ones first."""
+FREQUENT: Final = WORDS[0].upper()
+RARE: Final = f"{WORDS[-1].capitalize()} {WORDS[-30]}"
 
 
 class Timing(NamedTuple):
@@ -99,15 +115,28 @@ def build(folder: Path, count: int, *, content: bool) -> None:
     if (folder / "done").exists():
         return
     with Store.open(folder) as store:
-        text = TextRow("0" * 32, "0" * 16, "", RECEIVED_NS, None, None, None, "span")
-        store.write(Batch(RECEIVED_NS, texts=[text] if content else []))
-    with duckdb.connect(str(folder / "store.duckdb")) as connection:
-        _build_main(connection, count, documents=content)
-    if content:
-        (file,) = (folder / "content").glob("*.duckdb")
-        with duckdb.connect(str(file)) as connection:
-            _build_content(connection, count)
+        if content:
+            _write_chunks(store, count)
+        with store.cursor() as connection:
+            _build_main(connection, count, documents=content)
+            for name in store.content_databases():
+                connection.execute(f'USE "{name}"')
+                _build_content(connection, count)
     (folder / "done").touch()
+
+
+def _write_chunks(store: Store, count: int) -> None:
+    """Write the chunks of all spans, most of them of noise, since nobody looks into them."""
+    looked = {number * SPANS_OF_AN_ANSWER // SPANS_OF_A_CHUNK for number in looked_at(count)}
+    waiting: list[Future[None]] = []
+    for number in range((count - 1) * SPANS_OF_AN_ANSWER // SPANS_OF_A_CHUNK + 1):
+        first = number * SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER
+        some = range(first, first + SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER)
+        data = _chunk(some, count) if number in looked else os.urandom(CHUNK_BYTES)
+        marker = SpanRow("0" * 32, f"{number:016x}", "", "chunk", "none", BEGAN_US * 1000, 0)
+        waiting.append(store.submit(Batch(RECEIVED_NS, chunk=data, spans=[marker])))
+        if len(waiting) == AT_ONCE:
+            waiting.pop(0).result()
 
 
 _STARTED: Final = f"make_timestamp({BEGAN_US} + i * ({DAYS * 86_400_000_000} // $count))"
@@ -173,9 +202,7 @@ def _build_main(connection: duckdb.DuckDBPyConnection, count: int, *, documents:
 
 
 def _build_content(connection: duckdb.DuckDBPyConnection, count: int) -> None:
-    words = ["".join(some) for some in itertools.product(_SYLLABLES, repeat=2)][::2]
-    words += ["".join(some) for some in itertools.product(_SYLLABLES, repeat=3)][::7]
-    connection.execute("SET VARIABLE words = $1", [words])
+    connection.execute(f"SET VARIABLE words = {WORDS!r}")
     connection.execute(
         f"""
         INSERT INTO texts BY NAME SELECT md5(i::VARCHAR) AS trace_id, md5(i || ' 2')[:16] AS span_id,
@@ -205,18 +232,6 @@ def _build_content(connection: duckdb.DuckDBPyConnection, count: int) -> None:
         """,  # noqa: S608
         {"count": count},
     )
-    last = (count - 1) * SPANS_OF_AN_ANSWER // SPANS_OF_A_CHUNK + 1
-    connection.execute(
-        "INSERT INTO chunks SELECT i + 1, make_timestamp($2), $3 FROM range($1) t(i)",
-        [last, RECEIVED_NS // 1000, _chunk(range(SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER), count, true_ids=False)],
-    )
-    for number in looked_at(count):
-        first = number * SPANS_OF_AN_ANSWER // SPANS_OF_A_CHUNK * SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER
-        some = range(first, first + SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER)
-        connection.execute(
-            "UPDATE chunks SET data = $2 WHERE chunk = $1",
-            [number * SPANS_OF_AN_ANSWER // SPANS_OF_A_CHUNK + 1, _chunk(some, count)],
-        )
 
 
 def looked_at(count: int) -> list[int]:
@@ -227,19 +242,18 @@ def looked_at(count: int) -> list[int]:
 def _sentence(length: int, salt: int) -> str:
     """Return SQL for words, of which few are frequent and many are rare."""
     each = (
-        f"getvariable('words')[1 + (pow(hash(i, {salt + place}) % 1000000 / 1e6, 3) * (len(getvariable('words')) - 1))::INT]"
+        f"getvariable('words')[1 + (pow(hash(i, {salt + place}) % 1000000 / 1e6, 3) * {len(WORDS) - 1})::INT]"
         for place in range(length)
     )
     return f"concat_ws(' ', {', '.join(each)})"
 
 
-def _chunk(numbers: range, count: int, *, true_ids: bool = True) -> bytes:
+def _chunk(numbers: range, count: int) -> bytes:
     """Return the spans of some answers, 1.5 KB each, as a request's are kept."""
     data = TracesData()
     spans = data.resource_spans.add().scope_spans.add().spans
     for number, place in itertools.product(numbers, range(SPANS_OF_AN_ANSWER)):
-        trace = trace_of(number) if true_ids else "f" * 32
-        span = spans.add(trace_id=bytes.fromhex(trace), span_id=bytes.fromhex(span_of(number, place)))
+        span = spans.add(trace_id=bytes.fromhex(trace_of(number)), span_id=bytes.fromhex(span_of(number, place)))
         if place:
             span.parent_span_id = bytes.fromhex(span_of(number, place - 1))
         span.name = f"span {place}"
@@ -285,21 +299,23 @@ def _pages(store: Store, count: int) -> Iterator[Figure]:
             "reason": "outdated",
             "filter": Filter(template="template 5", version="v1"),
         },
-        "search of bad answers, a rare text": {"search": "Baceba ce"},
-        "search of bad answers, a frequent text": {"search": "BA"},
+        "search of bad answers, a rare text": {"search": RARE},
+        "search of bad answers, a frequent text": {"search": FREQUENT},
         "search of bad answers, nothing matches": {"search": "zebra"},
-        "search of all answers, a rare text": {"feedback": "all", "search": "Baceba ce"},
-        "search of all answers, a frequent text": {"feedback": "all", "search": "BA"},
+        "search of all answers, a rare text": {"feedback": "all", "search": RARE},
+        "search of all answers, a frequent text": {"feedback": "all", "search": FREQUENT},
         "search of all answers, nothing matches": {"feedback": "all", "search": "zebra"},
-        "search of all answers, nothing matches a frequent beginning": {"feedback": "all", "search": "tion tion zebra"},
+        "search of all answers, nothing matches a frequent beginning": {
+            "feedback": "all",
+            "search": f"{WORDS[0]} {WORDS[1]} zebra",
+        },
     }
     for what, query in asked.items():
-        yield _figure(f"{what}, {size}", 200.0, lambda query=query: answers(store, **query))  # type: ignore[misc]
-    middle = {"feedback": "all", "after": _cursor(count // 2, count)}
-    yield _figure(f"page of all answers from the middle on, {size}", 200.0, lambda: answers(store, **middle))
-    yield _figure(
-        f"page of bad answers from the middle on, {size}", 200.0, lambda: answers(store, after=middle["after"])
-    )
+        yield _figure(f"{what}, {size}", 200.0, partial(answers, store, **query))
+    middle = _cursor(count // 2, count)
+    for kind in ("bad", "all"):
+        what = f"page of {kind} answers from the middle on, {size}"
+        yield _figure(what, 200.0, partial(answers, store, feedback=kind, after=middle))
     numbers = itertools.cycle(looked_at(count))
     yield _figure(f"one answer, {size}", 200.0, lambda: _look(store, f"{trace_of(n := next(numbers))}-{span_of(n)}"))
     yield _figure(f"one answer by 12 digits, {size}", 200.0, lambda: _look(store, trace_of(next(numbers))[:12]))

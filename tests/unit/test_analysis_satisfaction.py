@@ -66,7 +66,10 @@ def test_a_row_tells_what_stands_and_what_was_expressed(store):
     again = feedback(11, "r", signal="rephrase", kind="implicit", sentiment="negative")
     kept = feedback(1, "k", signal="text", kind="correction", sentiment="positive")
     corrected = feedback(2, "t", signal="text", kind="correction", sentiment="negative")
-    store.write(batch(*rows, changed, detail, back, *copied, again, kept, corrected))
+    undone = feedback(12, "u", signal="copy", kind="implicit", sentiment="retracted")
+    unsaid = feedback(12, "w", signal="text", kind="correction", sentiment="retracted")
+    nothing = feedback(12, "n", sentiment="retracted", previous_sentiment="unset")
+    store.write(batch(*rows, changed, detail, back, *copied, again, kept, corrected, undone, unsaid, nothing))
     (row,) = satisfaction(store)
     assert json.loads(json.dumps(row.to_json())) == {
         "key": {"template": "qa", "version": "v1"},
@@ -81,7 +84,7 @@ def test_a_row_tells_what_stands_and_what_was_expressed(store):
         "high": None,
         "expressed": {"positive": 6, "negative": 5},
         "changed": 2,
-        "retracted": 1,
+        "retracted": 2,
         "implicit": {"copy": 3, "rephrase": 1},
         "corrections": 1,
     }
@@ -102,6 +105,12 @@ def test_the_worst_comes_first_by_what_it_can_be_at_best_and_too_few_votes_come_
     assert [row.satisfaction for row in rows] == [0.36, 0.3, 0.9, None, None]
     assert [row.response_rate for row in rows] == [1.0, 1.0, 1.0, 0.0, None]
     assert [row.key for row in satisfaction(store, by=["version"], limit=1)] == [{"version": "bad"}]
+
+
+def test_of_groups_that_nobody_minds_the_one_with_more_votes_comes_first(store):
+    for first, version, votes in ((100, "a", 10), (200, "b", 20)):
+        store.write(batch(*judged(first, positive=votes, negative=0, version=version)))
+    assert [row.key["version"] for row in satisfaction(store, by=["version"])] == ["b", "a"]
 
 
 def test_groups_of_one_interval_come_by_their_names(store):

@@ -139,6 +139,12 @@ def test_a_trace_that_came_in_several_requests_and_twice_is_one(store):
     assert [one.span_id for one in answer(store, ID).spans] == [ROOT, CALL, CARRIER]
 
 
+def test_spans_of_other_traces_that_came_with_it_are_left_out(store):
+    other = {"name": "other", "trace_id": trace(7), "span_id": span(7)}
+    send(store, *spans(), other)
+    assert [one.span_id for one in answer(store, ID).spans] == [ROOT, CALL, CARRIER]
+
+
 def test_a_trace_without_end_is_told_as_far_as_it_can_be_read(store, monkeypatch):
     monkeypatch.setattr(_trace, "MOST", 2)
     send(store, *spans())
@@ -202,8 +208,10 @@ def test_what_is_no_id_is_said_to_be_none(store, name):
 
 
 def test_an_answer_that_is_not_there_is_not_found(store):
-    with pytest.raises(NotFoundError, match="There is no such answer"):
-        answer(store, ID)
+    store.write(batch(interaction(1)._replace(trace_id=TRACE)))
+    for name in (trace(5), TRACE[1:12], f"{TRACE}-{span(5)}"):
+        with pytest.raises(NotFoundError, match="There is no such answer"):
+            answer(store, name)
 
 
 def test_of_several_answers_more_of_the_id_is_asked_for(store):

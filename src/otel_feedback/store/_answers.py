@@ -7,7 +7,7 @@ from otel_feedback._limits import clean_text
 from otel_feedback.exceptions import InvalidQueryError
 from otel_feedback.intake.rows import UNKNOWN_FACTS
 from otel_feedback.store._detail import answer
-from otel_feedback.store._gather import Answers, Row, Texts, in_utc, instant, newest_words
+from otel_feedback.store._gather import Answers, Row, Search, Texts, in_utc, instant, newest_words
 from otel_feedback.store._select import FEEDBACK, Place, Wanted
 from otel_feedback.store._views import Answer, AnswersPage, Document, Vote
 from otel_feedback.store.filters import Filter
@@ -66,12 +66,13 @@ def answers(
         raise InvalidQueryError("feedback", f"feedback must be one of {', '.join(FEEDBACK)}.")
     if not 1 <= limit <= MOST:
         raise InvalidQueryError("limit", f"limit must be a number from 1 to {MOST}.")
-    texts = {
-        name: _text(name, value)
-        for name, value in (("signal", signal), ("reason", reason), ("search", search))
-        if value
-    }
-    wanted = Wanted(filter or Filter(), feedback=feedback, **texts)
+    wanted = Wanted(
+        filter or Filter(),
+        feedback=feedback,
+        signal=_text("signal", signal) if signal else None,
+        reason=_text("reason", reason) if reason else None,
+        search=Search(_text("search", search)) if search else None,
+    )
     place = Place.from_cursor(after) if after else None
     with store.cursor() as connection:
         return _page(connection, store.content_databases(), wanted, limit, place)
@@ -101,7 +102,7 @@ def _page(
 
 
 def _read(
-    connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", places: "Sequence[Place]", search: str | None
+    connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", places: "Sequence[Place]", search: Search | None
 ) -> "list[tuple[Place, Answer]]":
     if not places:
         return []

@@ -44,10 +44,19 @@ Row = dict[str, Any]
 Period = tuple[dt.datetime, dt.datetime]
 
 
-def matches(parameter: str, columns: Sequence[str]) -> str:
-    """Return the condition that a parameter's text is in one of some columns, in whatever case."""
-    # RE2 takes the same time for any text; contains(lower(...)) takes twice as long where the first letter is frequent.
-    return "(" + " OR ".join(f"regexp_matches({name}, {parameter}, 'il')" for name in columns) + ")"
+class Search:
+    """A text to look for within others, in whatever case."""
+
+    def __init__(self, text: str) -> None:
+        # ILIKE takes half to all of the time of contains(lower(...)), but with an ESCAPE it takes twice as long.
+        self._wild = "%" in text or "_" in text
+        self.parameter = text if self._wild else f"%{text}%"
+        """Value of ``$search``."""
+
+    def within(self, columns: Sequence[str]) -> str:
+        """Return the condition that one of some columns has it."""
+        one = "contains(lower({0}), lower($search))" if self._wild else "{0} ILIKE $search"
+        return f"({' OR '.join(one.format(name) for name in columns)})"
 
 
 class Texts(NamedTuple):
@@ -67,7 +76,7 @@ class Answers:
         targets: Trace and span of each answer.
         times: When the first of them started and the last one, so that whole blocks of other times are skipped;
             ``None`` where that isn't known.
-        search: A text to look for, in whatever case.
+        search: A text to look for.
     """
 
     def __init__(
@@ -77,7 +86,7 @@ class Answers:
         targets: Sequence[Target],
         times: Period | None,
         *,
-        search: str | None = None,
+        search: Search | None = None,
     ) -> None:
         self.hits: set[Target] = set()
         """Those that have ``search`` in a text or in what was written of them, once both have been read."""
@@ -164,8 +173,8 @@ class Answers:
             traces = ", ".join(f"${name}" for name in parameters)
         hit = "false"
         if searched and self._search is not None:
-            hit = f"coalesce({matches('$search', searched)}, false)"
-            parameters["search"] = self._search
+            hit = f"coalesce({self._search.within(searched)}, false)"
+            parameters["search"] = self._search.parameter
         sql = f"SELECT {', '.join(names)}, {hit} FROM {table} WHERE trace_id IN ({traces})"  # noqa: S608 - names of ours
         if timed and self._times is not None:
             first, last = self._times

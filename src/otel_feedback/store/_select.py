@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_feedback import semconv
 from otel_feedback.exceptions import InvalidQueryError
-from otel_feedback.store._gather import AFTER, BEFORE, TEXTS, WORDS, matches
+from otel_feedback.store._gather import AFTER, BEFORE, TEXTS, WORDS, Search
 from otel_feedback.store.filters import Filter
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Wanted:
     feedback: str = "bad"
     signal: str | None = None
     reason: str | None = None
-    search: str | None = None
+    search: Search | None = None
 
     def find(
         self, connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", *, limit: int, after: Place | None
@@ -91,10 +91,10 @@ class Wanted:
             return []
         # What many answers have is among the newest: only for what few have everything is read.
         newest = self._newest(connection, max(limit, NEAR), after)
-        found = self._with_text(connection, content, newest)
+        found = self._with_text(connection, content, newest, self.search)
         if len(found) >= limit or len(newest) < max(limit, NEAR):
             return found[:limit]
-        return found + self._anywhere(connection, content, limit - len(found), newest[-1])
+        return found + self._anywhere(connection, content, limit - len(found), newest[-1], self.search)
 
     def _newest(self, connection: "duckdb.DuckDBPyConnection", limit: int, after: Place | None) -> list[Place]:
         parameters: dict[str, Any] = {"limit": limit}
@@ -131,17 +131,17 @@ class Wanted:
         return times[-1] if len(times) == limit else None
 
     def _with_text(
-        self, connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", places: list[Place]
+        self, connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", places: list[Place], search: Search
     ) -> list[Place]:
         """Return those of some answers in whose trace the text is."""
         if not places:
             return []
-        parameters = {"search": self.search, "traces": ",".join({place.trace_id for place in places})}
+        parameters = {"search": search.parameter, "traces": ",".join({place.trace_id for place in places})}
         times = f"""started_at BETWEEN make_timestamp({places[-1].at_us}) - {_interval(BEFORE)}
             AND make_timestamp({places[0].at_us}) + {_interval(AFTER)}"""
         few = "trace_id IN (SELECT unnest(string_split($traces, ',')))"
         selects = [
-            f'SELECT trace_id FROM "{name}".{table} WHERE {few} AND {time} AND {matches("$search", columns)}'  # noqa: S608
+            f'SELECT trace_id FROM "{name}".{table} WHERE {few} AND {time} AND {search.within(columns)}'  # noqa: S608
             for name in content
             for table, columns, time in (("texts", TEXTS, times), ("words", WORDS, "true"))
         ]
@@ -149,10 +149,15 @@ class Wanted:
         return [place for place in places if place.trace_id in found]
 
     def _anywhere(
-        self, connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", limit: int, after: Place
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        content: "Sequence[str]",
+        limit: int,
+        after: Place,
+        search: Search,
     ) -> list[Place]:
         """Return answers in whose trace the text is, reading all texts that can be theirs."""
-        parameters: dict[str, Any] = {"search": self.search, "limit": limit}
+        parameters: dict[str, Any] = {"search": search.parameter, "limit": limit}
         candidates = self._candidates(parameters, after)
         times = [f"started_at <= make_timestamp($at_us) + {_interval(AFTER)}"]
         if self.filter.since is not None:
@@ -163,8 +168,8 @@ class Wanted:
             if not self._of_all:
                 # Few answers are judged. OFFSET keeps the condition on texts, which costs most, from being asked first.
                 texts = f"(SELECT * FROM {texts} AND trace_id IN (SELECT trace_id FROM candidates) OFFSET 0) WHERE true"  # noqa: S608
-            selects.append(f"SELECT trace_id FROM {texts} AND {matches('$search', TEXTS)}")  # noqa: S608
-            selects.append(f'SELECT trace_id FROM "{name}".words WHERE {matches("$search", WORDS)}')  # noqa: S608
+            selects.append(f"SELECT trace_id FROM {texts} AND {search.within(TEXTS)}")  # noqa: S608
+            selects.append(f'SELECT trace_id FROM "{name}".words WHERE {search.within(WORDS)}')  # noqa: S608
         kept = "NOT MATERIALIZED" if self._of_all else "MATERIALIZED"
         rows = connection.execute(
             f"""
