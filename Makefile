@@ -6,7 +6,7 @@ COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 \
 FAMILIES := openllmetry openinference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system parts stack demo stack-demo test check unit families whole bench lock dashboards clean
+.PHONY: help setup system parts stack demo stack-demo test check unit families real whole bench lock dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ demo: setup ## run the example and its users before `otel-feedback up`, and show
 stack-demo: parts ## the same with the real parts
 	@$(BIN)/python -m examples.stack_demo $(ARGS)
 
-test: check unit families whole ## check, unit tests on every Python, the families, and all the rest on one Python
+test: check unit families real ## check, unit tests on every Python, the families, and all the rest on one Python
 
 check: setup ## lint, formatting, types, layers, and unit tests with branch coverage (warnings are errors)
 	$(BIN)/ruff check .
@@ -43,6 +43,9 @@ unit: setup ## unit tests on Python 3.10 to 3.13; one that is not there is skipp
 
 families: setup ## the other two instrumentation families, each in an environment of its own
 	$(BIN)/nox --session families
+
+real: setup system parts ## all but the unit tests, on one Python: real parts, processes and Chromium
+	$(BIN)/pytest --ignore tests/families --ignore tests/unit $(ARGS)
 
 whole: setup system parts ## every test on one Python, with branch coverage
 	$(BIN)/pytest --cov --cov-report=term --ignore tests/families $(ARGS)
