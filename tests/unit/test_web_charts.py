@@ -38,6 +38,14 @@ def test_a_chart_shows_its_numbers():
     assert b"Negative" in _charts.draw_votes([point(0)])
 
 
+def test_few_votes_are_not_called_none():
+    """A first vote gives no share yet: the chart must not deny it."""
+    start = NOW
+    few = TrendPoint(start, start + DAY, {}, 2, 1, 1, None, None, None)
+    assert b"Not enough votes yet" in _charts.draw_satisfaction([few])
+    assert b"No votes in this time" in _charts.draw_satisfaction([])
+
+
 def test_the_policy_lets_the_own_style_through():
     """The style by its hash, nothing else; without any style nothing at all."""
     policy = _charts.policy_of(b"<svg><style>a &gt; b{}</style></svg>")

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -67,7 +67,7 @@ def draw_satisfaction(points: Sequence[TrendPoint], *, narrow: bool = False) -> 
 
 def draw_votes(points: Sequence[TrendPoint], *, narrow: bool = False) -> bytes:
     """Draw the numbers of positive and negative votes over time, stacked; ``narrow`` for a phone."""
-    most = max((point.positive + point.negative for point in points), default=0)
+    most = max(_voted(points), default=0)
     chart = pygal.StackedBar(
         **_common(points, narrow=narrow),
         style=_style("#c2463a", "#2f8a57"),
@@ -119,8 +119,12 @@ def _common(points: Sequence[TrendPoint], *, narrow: bool) -> dict[str, object]:
         "truncate_label": -1,
         "margin": 6,
         "margin_right": 24,
-        "no_data_text": "No votes in this time",
+        "no_data_text": "Not enough votes yet" if any(_voted(points)) else "No votes in this time",
     }
+
+
+def _voted(points: Sequence[TrendPoint]) -> Iterator[int]:
+    return (point.positive + point.negative for point in points)
 
 
 def _style(*colors: str) -> Style:
