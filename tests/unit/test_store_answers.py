@@ -264,8 +264,10 @@ def test_search_looks_at_all_that_people_and_the_system_wrote(store, place):
     assert numbers(answers(store, search="needle")) == [1]
 
 
-def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatch):
+@pytest.mark.parametrize("few", [1, 10_000])
+def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatch, few):
     monkeypatch.setattr(_select, "NEAR", 3)
+    monkeypatch.setattr(_select, "FEW", few)
     rows = [interaction(number, started_ns=STARTED + number * SECOND) for number in range(12)]
     texts = [
         text(number, "needle" if number % 3 == 0 else "hay", started_ns=STARTED + number * SECOND)
@@ -276,6 +278,7 @@ def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatc
         first = answers(store, feedback=which, search="Needle", limit=1)
         rest = answers(store, feedback=which, search="Needle", limit=5, after=first.next)
         assert numbers(first) + numbers(rest) == expected
+    assert numbers(answers(store, feedback="all", search="needles")) == []
     since = Filter(since=START + dt.timedelta(seconds=1), until=START + dt.timedelta(seconds=9))
     assert numbers(answers(store, since, feedback="all", search="needle")) == [6, 3]
     assert numbers(answers(store, since, search="needle")) == [6]
