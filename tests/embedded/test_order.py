@@ -129,7 +129,10 @@ def _carriers(resource, answers):
     memory = InMemorySpanExporter()
     delivery = SpanDelivery(exporter=memory, resource=resource)
     codec = HandleCodec(Keyring.from_text(KEYS))
-    recorder = Recorder(codec=codec, settings=Settings(capture_text=True), delivery=delivery)
+    # Two processes, neither of which knows the other's votes.
+    recorder, another = (
+        Recorder(codec=codec, settings=Settings(capture_text=True), delivery=delivery) for _ in range(2)
+    )
     first, second, third = (
         codec.issue(
             trace_id=answer.get_span_context().trace_id,
@@ -149,6 +152,8 @@ def _carriers(resource, answers):
     recorder.submit(second, "thumbs", "up", id="7", user=ONE)
     recorder.submit(third, "text", None, id="8", correction=("wrong", "right"))
     recorder.submit(third, "thumbs", "down", id="9")
+    recorder.submit(third, "stars", 2, id="z")
+    another.submit(third, "stars", 5, id="a")
     delivery.flush()
     delivery.shutdown()
     return memory.get_finished_spans()
