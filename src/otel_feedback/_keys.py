@@ -1,7 +1,6 @@
 """Keys of handles, from a setting, a file or the state folder where one is made, and keys of pseudonyms."""
 
 import base64
-import contextlib
 import os
 import re
 import secrets
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from otel_feedback._files import create_once
 from otel_feedback._guard import warn_once
 from otel_feedback.exceptions import ConfigurationError
 
@@ -88,7 +88,7 @@ class Keyring:
         source = f"The key file {path}"
         try:
             if not path.exists():
-                _create(path, cls.generate_text())
+                create_once(path, cls.generate_text())
         except OSError as error:
             raise ConfigurationError(
                 f"No key can be kept in {folder} ({error.strerror}). Set OTEL_FEEDBACK_HANDLE_KEYS, or "
@@ -180,20 +180,3 @@ def _read(path: Path, source: str, *, private_from: int) -> str:
             path,
         )
     return text
-
-
-def _create(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all, and once: of several processes the first one's stays."""
-    import tempfile  # with what it imports, half of this package's import time
-
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)  # noqa: PTH108 - mkstemp gives a string

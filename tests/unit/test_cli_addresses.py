@@ -10,6 +10,7 @@ from tests.unit.cli_server import serving
 
 from otel_feedback.cli import _addresses
 from otel_feedback.cli._source import Place
+from otel_feedback.server.options import is_loopback, usual_data
 
 LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "localhost", "page.localhost"]
 ELSEWHERE = ["0.0.0.0", "10.0.0.1", "example.org", "localhost.example.org", "", None, "127.0.0.1.example.org"]
@@ -34,7 +35,7 @@ def ended_process():
 )
 def test_what_this_machine_alone_sees_is_told_apart(host, expected):
     """Names that only look like it are elsewhere."""
-    assert _addresses.is_loopback(host) is expected
+    assert is_loopback(host) is expected
 
 
 def test_an_address_that_is_none_is_no_loopback():
@@ -44,9 +45,9 @@ def test_an_address_that_is_none_is_no_loopback():
 
 def test_the_default_folder_follows_the_desktop_s_rules(tmp_path):
     """``XDG_DATA_HOME`` where it is a full path, else the home folder."""
-    assert _addresses.default_data({"XDG_DATA_HOME": str(tmp_path)}) == tmp_path / "otel-feedback"
+    assert usual_data({"XDG_DATA_HOME": str(tmp_path)}) == tmp_path / "otel-feedback"
     for odd in ({}, {"XDG_DATA_HOME": ""}, {"XDG_DATA_HOME": "relative"}):
-        assert _addresses.default_data(odd).parts[-3:] == (".local", "share", "otel-feedback")
+        assert usual_data(odd).parts[-3:] == (".local", "share", "otel-feedback")
 
 
 def test_a_running_server_is_found_by_its_folder(tmp_path):

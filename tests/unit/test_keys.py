@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.unit.handle_vectors import E1, K0, K1, V1_PUBLIC, b64
 
-from otel_feedback import _guard, _keys
+from otel_feedback import _files, _guard
 from otel_feedback._keys import KEY_FILE, Key, Keyring, pseudonym_key
 from otel_feedback.exceptions import ConfigurationError
 
@@ -177,8 +177,8 @@ def test_keys_that_another_user_put_there_are_told(
 def test_the_first_of_several_makers_wins(tmp_path: Path) -> None:
     """Who comes second finds a key in place, keeps it, and leaves no file behind."""
     path = tmp_path / KEY_FILE
-    _keys._create(path, TEXT)
-    _keys._create(path, f"k0:HS256:{b64(K0)}")
+    _files.create_once(path, TEXT)
+    _files.create_once(path, f"k0:HS256:{b64(K0)}")
     assert Keyring.from_state_dir(tmp_path) == Keyring.from_text(TEXT)
     assert [each.name for each in tmp_path.iterdir()] == [KEY_FILE]
 

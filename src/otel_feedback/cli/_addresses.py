@@ -1,28 +1,18 @@
 """Where servers and data folders are, and which token belongs to which server."""
 
 import contextlib
-import ipaddress
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from otel_feedback._files import MAIN_FILE, SERVER_FILE, TOKEN_FILE
+from otel_feedback.server.options import is_loopback
+
 DEFAULT_URL: Final = "http://127.0.0.1:8484"
 """Where ``otel-feedback up`` listens unless it is told otherwise."""
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine, seen from itself only."""
-    if host is None:
-        return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_loopback_url(url: str) -> bool:
@@ -33,22 +23,15 @@ def is_loopback_url(url: str) -> bool:
         return False
 
 
-def default_data(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the data folder of a server that is told none."""
-    home = environ.get("XDG_DATA_HOME", "")
-    base = Path(home) if Path(home).is_absolute() else Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111
-    return base / "otel-feedback"
-
-
 def has_store(folder: Path) -> bool:
     """Whether a server has kept something there."""
-    return (folder / "store.duckdb").exists()
+    return (folder / MAIN_FILE).exists()
 
 
 def running_url(folder: Path) -> str | None:
     """Return the address of the server that says it has this folder, if its process is alive."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        note = json.loads((folder / "server.json").read_text(encoding="utf-8"))
+        note = json.loads((folder / SERVER_FILE).read_text(encoding="utf-8"))
         if _is_alive(int(note["pid"])):
             return str(note["url"]).rstrip("/")
     return None
@@ -76,7 +59,7 @@ def find_token(url: str, folders: Iterable[Path]) -> str | None:
 def read_token(folder: Path) -> str | None:
     """Return the token that a data folder holds; ``None`` where there is none or it isn't ours to read."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return (folder / "token").read_text(encoding="utf-8").strip() or None
+        return (folder / TOKEN_FILE).read_text(encoding="utf-8").strip() or None
     return None
 
 

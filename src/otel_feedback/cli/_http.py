@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from otel_feedback.cli._addresses import is_loopback
 from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, NotFoundError, OtelFeedbackError, StoreError
+from otel_feedback.server.options import is_loopback
 
 Json = dict[str, Any]
 Progress = Callable[[int, int], None]

@@ -14,6 +14,7 @@ from otel_feedback.cli import _addresses
 from otel_feedback.cli._addresses import DEFAULT_URL
 from otel_feedback.cli._http import HttpSource, Json, Progress, UnreachableError
 from otel_feedback.cli._progress import show_waiting
+from otel_feedback.server.options import usual_data
 
 
 class Source(Protocol):
@@ -70,7 +71,7 @@ class Place:
     @property
     def folder(self) -> Path:
         """The data folder: the one that was said, else the default."""
-        return self.data or _addresses.default_data()
+        return self.data or usual_data()
 
     def server(self) -> HttpSource | None:
         """Return the server that was said, or that runs on the folder that was said, or else at the usual address.

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,11 +13,11 @@ from otel_feedback._carrier import SpanDelivery
 from otel_feedback._record import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError
+from otel_feedback.server.options import Address
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-_LISTEN: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]\s/]+)):(?P<port>[0-9]{1,5})")
 
 GRACE_SECONDS: Final = 10
 """Time that requests under way get when the process is told to end."""
@@ -86,10 +85,12 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, all
 
 
 def _address(listen: str) -> tuple[str, int]:
-    match = _LISTEN.fullmatch(listen)
-    if match is None or int(match["port"]) > 65_535:  # noqa: PLR2004 - the last port there is
-        raise typer.BadParameter("It must be HOST:PORT, such as 127.0.0.1:8485 or [::1]:8485.", param_hint="--listen")
-    return match["v6"] or match["host"], int(match["port"])
+    try:
+        address = Address.parse(listen, option="--listen")
+    except ConfigurationError:
+        sentence = "It must be HOST:PORT, such as 127.0.0.1:8485 or [::1]:8485."
+        raise typer.BadParameter(sentence, param_hint="--listen") from None
+    return address.host, address.port
 
 
 def _require_keys(settings: Settings) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from otel_feedback._keys import KEY_FILE
 from otel_feedback.cli import _show
 from otel_feedback.exceptions import MissingExtraError
 
@@ -130,7 +131,7 @@ def _environment(running: "Running") -> list[tuple[str, str]]:
     found = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", options.listen.url),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-        ("OTEL_FEEDBACK_HANDLE_KEYS_FILE", f"{options.data}/handle-keys"),
+        ("OTEL_FEEDBACK_HANDLE_KEYS_FILE", str(options.data / KEY_FILE)),
     ]
     if not options.listen.is_loopback:
         # Not the token itself: what is printed here ends in logs.

@@ -58,8 +58,10 @@ class Address:
         return f"{_bracketed(self.host)}:{self.port}"
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback(host: str | None) -> bool:
     """Whether a host, a name or an IP address without brackets, is this machine seen from itself only."""
+    if host is None:
+        return False
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -72,6 +74,11 @@ def default_data(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the data folder of who names none: ``OTEL_FEEDBACK_DATA``, else a folder in the user's data."""
     if given := environ.get("OTEL_FEEDBACK_DATA", "").strip():
         return Path(os.path.expanduser(given))  # noqa: PTH111 - Path's raises where there is no home folder
+    return usual_data(environ)
+
+
+def usual_data(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder in the user's data: of ``XDG_DATA_HOME``, else ``~/.local/share``."""
     home = environ.get("XDG_DATA_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111
     return base / "otel-feedback"

@@ -1,19 +1,14 @@
 """The token of a data folder: who has it may read everything and look after the files."""
 
-import contextlib
 import hmac
-import os
 import re
 import secrets
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from otel_feedback._files import TOKEN_FILE, create_once
 from otel_feedback.exceptions import StoreError
-
-TOKEN_FILE: Final = "token"  # noqa: S105 - a file's name
-"""Name of the token's file in the data folder."""
 
 COOKIE: Final = "otel_feedback_session"
 """Name of the cookie that stands for the token in a browser."""
@@ -37,7 +32,7 @@ class Token:
         path = folder / TOKEN_FILE
         try:
             if not path.exists():
-                _create(path, secrets.token_urlsafe(32))
+                create_once(path, secrets.token_urlsafe(32))
             text = path.read_text(encoding="utf-8").strip()
             path.chmod(0o600)
         except (OSError, UnicodeDecodeError) as error:
@@ -70,17 +65,3 @@ class Token:
 
 def _same(given: str, wanted: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
-
-
-def _create(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all, with mode 0600 from its first moment."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"{text}\n")
-            file.flush()
-            os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)  # noqa: PTH108 - mkstemp gives a string

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from otel_feedback._files import SERVER_FILE, TOKEN_FILE
+from otel_feedback._files import replace as replace_file
 from otel_feedback._version import VERSION
 from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.server.api import Api
@@ -29,7 +30,7 @@ from otel_feedback.server.live import Live
 from otel_feedback.server.options import Address, ServerOptions
 from otel_feedback.server.receiving import Receiver
 from otel_feedback.server.status import Place, Status
-from otel_feedback.server.token import TOKEN_FILE, Token
+from otel_feedback.server.token import Token
 from otel_feedback.server.voting import make_recorder
 from otel_feedback.store import Store
 
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 1
 """Time that requests under way get at the end; the store's own end takes some more."""
-
-SERVER_FILE: Final = "server.json"
-"""Name of the file in the data folder that says where its server is."""
 
 _BACKLOG: Final = 1024
 
@@ -373,10 +371,7 @@ def _note(options: ServerOptions) -> Iterator[None]:
         "otlp_http": _text(options.otlp_http),
         "version": VERSION,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(note, file)
-    Path(temporary).replace(path)
+    replace_file(path, json.dumps(note))
     try:
         yield
     finally:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 
+from otel_feedback._files import MAIN_FILE
 from otel_feedback.exceptions import StoreError, StoreFullError
 from otel_feedback.store._databases import ROWS_OF_CONTENT, ROWS_OF_MAIN, STORE, attach_text, week_in
 from otel_feedback.store._errors import translate
-from otel_feedback.store._folder import CONTENT_FOLDER, MAIN_FILE, RESERVE_BYTES, close_to_others
+from otel_feedback.store._folder import CONTENT_FOLDER, RESERVE_BYTES, close_to_others
 from otel_feedback.store._migrations import CONTENT, MAIN
 
 if TYPE_CHECKING:

@@ -11,12 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from otel_feedback._files import MAIN_FILE, SERVER_FILE
 from otel_feedback.exceptions import StoreError, StoreFullError, StoreHeldError
 
-MAIN_FILE: Final = "store.duckdb"
 CONTENT_FOLDER: Final = "content"
 LOCK_FILE: Final = "lock"
-SERVER_FILE: Final = "server.json"
 RESERVE_BYTES: Final = 64 * 2**20
 """Free space that is left alone: a database file that cannot end what it began is worse than a refusal."""
 
