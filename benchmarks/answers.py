@@ -7,10 +7,11 @@ import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_feedback import semconv
+from otel_feedback.intake._values import key_values
 
 SPANS: Final = 8
 """Of one trace."""
@@ -60,20 +61,6 @@ class Words:
         return " ".join(words).capitalize() + "."
 
 
-def _attributes(values: Mapping[str, Value]) -> list[KeyValue]:
-    return [KeyValue(key=name, value=_value(value)) for name, value in values.items()]
-
-
-def _value(value: Value) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
-    return AnyValue(string_value=value)
-
-
 class Service:
     """Who answers, with its deployment."""
 
@@ -84,7 +71,7 @@ class Service:
 
     def resource(self) -> list[KeyValue]:
         """Return the attributes of its resource."""
-        return _attributes(
+        return key_values(
             {
                 "service.name": self.name,
                 "service.namespace": "shop",
@@ -217,7 +204,7 @@ class Trace:
             kind=kind,
             start_time_unix_nano=start,
             end_time_unix_nano=end,
-            attributes=_attributes(values),
+            attributes=key_values(values),
         )
         ids = [(self._trace_id, 0), (self._span_ids[place], 16 + 8 * place)]
         if place:

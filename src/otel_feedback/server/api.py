@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from anyio.to_thread import run_sync
@@ -42,13 +43,13 @@ class Api:
         """Return the routes of the API."""
         read: dict[str, Callable[[Query], Any]] = {
             "/api/status": lambda _: self.status(),
-            "/api/satisfaction": self._satisfaction,
-            "/api/trend": self._trend,
-            "/api/options": self._options,
-            "/api/answers": self._answers,
+            "/api/satisfaction": lambda query: _questions().ask_satisfaction(self.store, query),
+            "/api/trend": lambda query: _questions().ask_trend(self.store, query),
+            "/api/options": lambda query: _questions().ask_options(self.store, query),
+            "/api/answers": lambda query: _questions().ask_answers(self.store, query),
             "/api/db/info": lambda _: self.store.info(),
         }
-        self_made = _Jobs()
+        works = _Jobs()
         jobs: dict[str, Callable[[Mapping[str, Any]], Work]] = {
             "/api/db/backup": self._backup,
             "/api/db/check": lambda _: self.store.check,
@@ -58,51 +59,11 @@ class Api:
             *(Route(path, functools.partial(_read, view)) for path, view in read.items()),
             Route("/api/answers/{id}", self._answer),
             Route("/api/live", self._live),
-            *(Route(path, functools.partial(self_made.run, make), methods=["POST"]) for path, make in jobs.items()),
+            *(Route(path, functools.partial(works.run, make), methods=["POST"]) for path, make in jobs.items()),
         ]
 
-    def _satisfaction(self, query: Query) -> Any:
-        from otel_feedback.analysis.satisfaction import MOST, satisfaction
-        from otel_feedback.store.filters import Filter
-
-        chosen = Filter.from_query(query)
-        by = tuple(name.strip() for name in (query.get("by") or "template,version").split(","))
-        rows = satisfaction(self.store, by=by, filter=chosen, limit=_number(query, "limit", MOST))
-        return {"rows": [row.to_json() for row in rows], "filter": chosen.to_query()}
-
-    def _trend(self, query: Query) -> Any:
-        from otel_feedback.analysis.satisfaction import trend
-        from otel_feedback.store.filters import Filter
-
-        chosen = Filter.from_query(query)
-        points = trend(self.store, chosen, bucket=query.get("bucket") or "auto", by=query.get("by") or None)
-        return {"points": [point.to_json() for point in points], "filter": chosen.to_query()}
-
-    def _options(self, _: Query) -> Any:
-        from otel_feedback.analysis.satisfaction import options
-
-        return options(self.store)
-
-    def _answers(self, query: Query) -> Any:
-        from otel_feedback.store._answers import answers
-        from otel_feedback.store.filters import Filter
-
-        return answers(
-            self.store,
-            Filter.from_query(query),
-            feedback=query.get("feedback") or "bad",
-            signal=query.get("signal") or None,
-            reason=query.get("reason") or None,
-            search=query.get("search") or None,
-            limit=_number(query, "limit", 50),
-            after=query.get("after") or None,
-        ).to_json()
-
     async def _answer(self, request: Request) -> Response:
-        from otel_feedback.store._answers import answer
-
-        name = request.path_params["id"]
-        return await _answer_with(lambda: answer(self.store, name).to_json())
+        return await _answer_with(lambda: _questions().ask_answer(self.store, request.path_params["id"]))
 
     async def _live(self, request: Request) -> Response:
         try:
@@ -146,13 +107,10 @@ async def _answer_with(call: Callable[[], Any]) -> Response:
         return problem_of(error).response()
 
 
-def _number(query: Query, name: str, default: int) -> int:
-    text = query.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or len(text) > 9:  # noqa: PLR2004 - a billion is beyond every limit
-        raise InvalidQueryError(name, f"{name} must be a number.")
-    return int(text)
+def _questions() -> ModuleType:
+    from otel_feedback.analysis import questions  # with the first question: a start doesn't wait for it
+
+    return questions
 
 
 class _Jobs:

@@ -75,7 +75,7 @@ def main_app(
             *otlp_routes(receiver),
             *api.routes(),
             Route("/healthz", _healthy),
-            Route("/login", _login(pages, token), methods=["GET", "POST"]),
+            Route("/login", _Login(pages, token), methods=["GET", "POST"]),
             Route("/logout", _logout, methods=["POST"]),
         ],
         pages=pages,
@@ -151,22 +151,33 @@ async def _healthy(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-def _login(pages: "_Pages", token: Token) -> Callable[[Request], Any]:
-    async def login(request: Request) -> Response:
-        context = await pages.context()
-        from otel_feedback.web.pages import render_login
+class _Login:
+    """The page that asks for the token, and what takes its form."""
 
-        if request.method != "POST":
-            return render_login(context, next_path=request.query_params.get("next", "/"))
+    def __init__(self, pages: _Pages, token: Token) -> None:
+        self._pages = pages
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            response = await self._sign_in(Request(scope, receive))
+            await response(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+    async def _sign_in(self, request: Request) -> Response:
+        context = await self._pages.context()
+        from otel_feedback.web.pages import local_path, render_login
+
         form = await _form(request)
-        path = _local(form.get("next", "/"))
-        if not token.matches(form.get("token", "").strip()):
+        path = local_path(form.get("next", "/"))
+        if not self._token.matches(form.get("token", "").strip()):
             return render_login(context, next_path=path, failed=True)
         response = RedirectResponse(path, HTTPStatus.SEE_OTHER)
-        response.set_cookie(COOKIE, token.session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict")
+        response.set_cookie(
+            COOKIE, self._token.session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict"
+        )
         return response
-
-    return login
 
 
 async def _logout(_: Request) -> Response:
@@ -183,9 +194,3 @@ async def _form(request: Request) -> dict[str, str]:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
     return {name: values[0] for name, values in fields.items()}
-
-
-def _local(path: str) -> str:
-    """Return a path of this server, whatever was asked for: two slashes or a backslash would be another host."""
-    safe = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and path.isascii()
-    return path if safe else "/"

@@ -3,26 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
-from otel_feedback import semconv
 from otel_feedback._version import VERSION
 from otel_feedback.server.receiving import Seen
 from otel_feedback.store import Store
-
-
-class Counts(NamedTuple):
-    """What the store has."""
-
-    interactions: int
-    interaction_at: datetime | None
-    feedback: int
-    feedback_at: datetime | None
-    explicit: int
-    joined: int
-    spans: int
-    span_at: datetime | None
-    services: frozenset[str]
+from otel_feedback.store._counts import Counts, count
+from otel_feedback.store._views import jsonable
 
 
 @dataclass(frozen=True)
@@ -47,7 +34,7 @@ class Status:
 
     def __call__(self) -> dict[str, Any]:
         """Return it, as JSON's values."""
-        counts = _count(self._store)
+        counts = count(self._store)
         queue = self._store.queued()
         return {
             "version": VERSION,
@@ -56,49 +43,20 @@ class Status:
             "otlp_grpc": self._place.otlp_grpc,
             "otlp_http": self._place.otlp_http,
             "content": "kept" if self._place.content_kept else "dropped",
-            "started_at": _iso(self._started_at),
+            "started_at": jsonable(self._started_at),
             "counts": {"interactions": counts.interactions, "feedback": counts.feedback, "spans": counts.spans},
             "last": {
-                "span_at": _iso(counts.span_at),
-                "interaction_at": _iso(counts.interaction_at),
-                "feedback_at": _iso(counts.feedback_at),
+                "span_at": jsonable(counts.span_at),
+                "interaction_at": jsonable(counts.interaction_at),
+                "feedback_at": jsonable(counts.feedback_at),
             },
             "seen": {
-                "services": sorted(counts.services | self._seen.services),
+                "services": sorted(self._seen.services.union(counts.services)),
                 "instrumentations": sorted(self._seen.scopes),
             },
             "hints": list(_hints(counts, self._seen, self._place.url)),
             "queue": {"batches": queue.batches, "bytes": queue.bytes},
         }
-
-
-def _count(store: Store) -> Counts:
-    with store.cursor() as cursor:
-
-        def one(sql: str) -> tuple[Any, ...]:
-            return tuple(cursor.execute(sql).fetchall()[0])
-
-        interactions = one("SELECT count(*), max(started_at) FROM interactions WHERE flagged")
-        feedback = one(
-            f"SELECT count(*), max(given_at), count(*) FILTER (kind = '{semconv.EXPLICIT}'), "  # noqa: S608
-            "count(*) FILTER (joined) FROM feedback"
-        )
-        spans = [
-            (*one(f'SELECT count(*) FROM "{name}".spans'), *one(f'SELECT max(received_at) FROM "{name}".chunks'))  # noqa: S608
-            for name in store.content_databases()
-        ]
-        services = cursor.execute("SELECT DISTINCT service FROM interactions LIMIT 1000").fetchall()
-    return Counts(
-        interactions=interactions[0],
-        interaction_at=interactions[1],
-        feedback=feedback[0],
-        feedback_at=feedback[1],
-        explicit=feedback[2],
-        joined=feedback[3],
-        spans=sum(count for count, _ in spans),
-        span_at=max((at for _, at in spans if at), default=None),
-        services=frozenset(service for (service,) in services),
-    )
 
 
 def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
@@ -131,10 +89,3 @@ def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
             "There is feedback, but none on an answer that has arrived: have the service send its spans here, too, "
             "and see that they are sampled."
         )
-
-
-def _iso(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return aware.isoformat().replace("+00:00", "Z")

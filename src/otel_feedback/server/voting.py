@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from otel_feedback import _runtime, semconv
-from otel_feedback._carrier import Attributes, AttributeValue, Carrier
+from otel_feedback._carrier import Carrier
 from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._record import Recorder
 from otel_feedback._settings import Settings
@@ -21,6 +21,7 @@ from otel_feedback._version import VERSION
 from otel_feedback._votes import Transition, VoteKey
 from otel_feedback.exceptions import DeliveryError, StoreError
 from otel_feedback.intake import FeedbackRow, read_traces
+from otel_feedback.intake._values import key_values
 from otel_feedback.store import Store
 from otel_feedback.store._settle import settle_votes
 
@@ -153,9 +154,9 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
         kind=Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=carrier.time_ns,
         end_time_unix_nano=carrier.time_ns,
-        attributes=_key_values(carrier.attributes),
+        attributes=key_values(carrier.attributes),
         events=[
-            Span.Event(time_unix_nano=carrier.time_ns, name=name, attributes=_key_values(attributes))
+            Span.Event(time_unix_nano=carrier.time_ns, name=name, attributes=key_values(attributes))
             for name, attributes in carrier.events
         ],
         links=[Span.Link(trace_id=target[0], span_id=target[1], flags=_REMOTE)],
@@ -163,7 +164,7 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
     return ExportTraceServiceRequest(
         resource_spans=[
             ResourceSpans(
-                resource=Resource(attributes=_key_values({"service.name": _SERVICE, "service.version": VERSION})),
+                resource=Resource(attributes=key_values({"service.name": _SERVICE, "service.version": VERSION})),
                 scope_spans=[
                     ScopeSpans(
                         scope=InstrumentationScope(name=semconv.SCOPE, version=VERSION),
@@ -178,17 +179,3 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
 
 def _new_id(size: int) -> bytes:
     return secrets.token_bytes(size - 1) + bytes([secrets.randbelow(255) + 1])  # never all zero
-
-
-def _key_values(attributes: Attributes) -> list[KeyValue]:
-    return [KeyValue(key=name, value=_any(value)) for name, value in attributes.items()]
-
-
-def _any(value: AttributeValue) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, str):
-        return AnyValue(string_value=value)
-    if isinstance(value, tuple):
-        return AnyValue(array_value=ArrayValue(values=[_any(each) for each in value]))
-    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(double_value=value)

@@ -176,11 +176,6 @@ class Databases:
         with suppress(duckdb.Error):
             self.writer.execute("ROLLBACK")
 
-    def checkpoint(self) -> None:
-        """Move what the logs hold into the files."""
-        for name in (*self.content(), STORE):
-            self.writer.execute(f'CHECKPOINT "{name}"')
-
     def close(self) -> None:
         """Close all files; whoever still reads is interrupted."""
         with self._gate:

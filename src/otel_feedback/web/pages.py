@@ -73,10 +73,16 @@ def render_login(context: Context, *, next_path: str = "/", failed: bool = False
         next_path: Where to go then; sent along as ``next``. Anything but a path of this server becomes ``/``.
         failed: Whether a token was given that isn't the right one: then the status is 401.
     """
-    # A path with two slashes or a backslash would be another host.
-    safe = next_path if next_path.startswith("/") and next_path[1:2] not in ("/", "\\") else "/"
     code = 401 if failed else 200
-    return _render.render("login.html", code=code, context=context, here="login", next=safe, failed=failed)
+    return _render.render(
+        "login.html", code=code, context=context, here="login", next=local_path(next_path), failed=failed
+    )
+
+
+def local_path(path: str) -> str:
+    """Return a path of this server, whatever was asked for: two slashes or a backslash would be another host."""
+    safe = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and path.isascii()
+    return path if safe else "/"
 
 
 def render_error(context: Context, *, status: int, title: str, sentence: str) -> Response:
