@@ -12,6 +12,7 @@ import pytest
 from stack.parts import REPOSITORY
 from tests.examples.demo_process import (
     addresses_to_come,
+    assert_one_difference_is_told,
     assert_tables_and_tree,
     claim_one_more,
     kept_running,
@@ -71,10 +72,7 @@ def test_one_vote_too_many_is_told_and_fails(
     """When the users claim a vote that the API has not, both numbers are shown and the exit code says so."""
     claim_one_more(monkeypatch)
     assert run_here(demo, tmp_path, monkeypatch) == loop.UNEQUAL
-    said = capsys.readouterr().out
-    assert "the API and the users DIFFER:" in said
-    assert said.count(": the API ") == 1
-    assert ", positive: the API " in said
+    assert_one_difference_is_told(capsys.readouterr().out, "the API")
 
 
 def test_a_program_that_does_not_start_is_named_and_the_others_end(

@@ -55,6 +55,13 @@ def run_whole(demo: ModuleType, folder: Path, *options: str) -> str:
     return done.stdout
 
 
+def assert_one_difference_is_told(said: str, source: str) -> None:
+    """The one count that differs is shown with both numbers."""
+    assert f"{source} and the users DIFFER:" in said
+    assert said.count(f": {source} ") == 1
+    assert f", positive: {source} " in said
+
+
 def assert_tables_and_tree(said: str, source: str) -> None:
     """What every demo shows: two tables that agree, uncut, and a bad answer's story in order."""
     numbers, _, rest = said.partition("One bad answer")

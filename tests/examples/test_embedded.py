@@ -1,14 +1,14 @@
 """What the demo reads out of the embedded process' API: the same lines as out of Prometheus, the same tree."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from examples.embedded import find_bad_answer, read_lines, read_trace
 from examples.satisfaction import COUNTS, STANDING
+from tests.examples.http_double import serving
 
 from otel_feedback import semconv
 
@@ -57,15 +57,8 @@ def api(asked: list[str], answers: list[dict[str, Any]]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 @pytest.fixture

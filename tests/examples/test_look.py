@@ -1,15 +1,14 @@
 """Where the demo says to look: links where there is a page, commands that work where there is none."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from examples.look import GRAFANA, Sights, has_page
 from examples.servers import Addresses
 from examples.trace_tree import Span, Trace
+from tests.examples.http_double import serving
 
 from otel_feedback import semconv
 
@@ -31,15 +30,8 @@ def server(status: int, kind: str, text: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 BAD_ANSWER = Trace("4bf9", [Span("00f0", None, "POST /ask", 0, 1, {semconv.FEEDBACK_INTERACTION: True})])

@@ -10,6 +10,7 @@ from examples.users import Truth, Visit, simulate
 from stack.parts import Parts, PartsMissing
 from tests.examples.demo_process import (
     addresses_to_come,
+    assert_one_difference_is_told,
     assert_tables_and_tree,
     claim_one_more,
     kept_running,
@@ -53,10 +54,7 @@ def test_one_vote_too_many_is_told_and_fails(
     """When the users claim a vote that Prometheus has not, both numbers are shown and the exit code says so."""
     claim_one_more(monkeypatch)
     assert run_here(stack_demo, tmp_path, monkeypatch) == loop.UNEQUAL
-    said = capsys.readouterr().out
-    assert "Prometheus and the users DIFFER:" in said
-    assert said.count(": Prometheus ") == 1
-    assert ", positive: Prometheus " in said
+    assert_one_difference_is_told(capsys.readouterr().out, "Prometheus")
 
 
 def test_users_without_an_answer_fail_the_demo_even_if_numbers_agree(

@@ -13,7 +13,7 @@ from tests.unit.intake_parts import (
     read_records,
 )
 
-from otel_feedback.intake.feedback import sentiment_of
+from otel_feedback.intake._sentiment import sentiment_of
 
 LLM_SPAN = {
     "openinference.span.kind": "LLM",

@@ -1,5 +1,6 @@
 """One span as its readers take it: what the walk over a request has already found out."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -42,6 +43,14 @@ class ReadSpan(NamedTuple):
     def ended_ns(self) -> int:
         """When it ended."""
         return self.started_ns + self.duration_ns
+
+    def id_of(self, place: str) -> str:
+        """Make the id of a judgement that brings none: the same whenever its span is sent again.
+
+        Args:
+            place: Where on the span it stands.
+        """
+        return hashlib.sha256(f"{self.trace_id}{self.span_id}{place}".encode()).hexdigest()[:32]
 
 
 def home_of(resource: Mapping[str, Any]) -> Home:
