@@ -267,7 +267,7 @@ CONTENT_ATTRIBUTES: Final = (
     r"embedding\.embeddings\..*\.embedding\.(text|vector)",
     r"(tool|tool_call)\.(parameters|function\.arguments)",
     r"(traceloop\.entity|gen_ai\.task)\.(input|output)",
-    r"traceloop\.prompt\.(template|template_variables)",
+    r"traceloop\.prompt\.(template|template_variables(\..*)?)",
     r"mcp\.(request\.argument|response\.value)",
     r"db\.query\.(result\.(document|metadata|vector)|embeddings\.vector)",
     r"db\.(search\.(result\.entity|embeddings\.vector)|marqo\.search\.query|chroma\.[a-z]+\.where_document)",

@@ -43,6 +43,7 @@ DIALECTS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
             "traceloop.entity.output": SECRET,
             "traceloop.prompt.template": SECRET,
             "traceloop.prompt.template_variables": SECRET,
+            "traceloop.prompt.template_variables.question": SECRET,
             "gen_ai.task.input": SECRET,
             "llm.request.functions.0.description": SECRET,
             "mcp.request.argument": SECRET,

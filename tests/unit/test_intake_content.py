@@ -23,7 +23,13 @@ EXAMPLES = (
     *("llm.prompts.0.prompt.text", "llm.choices.0.completion.text", "llm.prompt_template.variables"),
     *("retrieval.documents.0.document.content", "retrieval.documents.0.document.metadata", "reranker.query"),
     *("embedding.embeddings.0.embedding.text", "tool.parameters", "traceloop.entity.input", "gen_ai.task.output"),
-    *("traceloop.prompt.template", "mcp.request.argument", "db.query.result.document", "db.search.result.entity"),
+    *(
+        "traceloop.prompt.template",
+        "traceloop.prompt.template_variables.question",
+        "mcp.request.argument",
+        "db.query.result.document",
+        "db.search.result.entity",
+    ),
     *("annotations.0.annotation.explanation", "session.evaluations.1.evaluation.explanation"),
     *("feedback.correction.original", "feedback.correction.corrected", "feedback.comment"),
 )
