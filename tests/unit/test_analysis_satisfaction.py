@@ -198,6 +198,7 @@ def test_a_trend_of_nothing_has_no_points(store):
 def test_filters_offer_what_answers_and_feedback_have(store):
     assert options(store)["service"] == []
     store.write(batch(interaction(1), feedback(2, "f", model="m-0", target_sampled=False)))
+    store.write(batch(feedback(1, "g", signal="stars", reasons=("wrong", "clear")), feedback(1, "h", reasons=())))
     assert options(store) == {
         "service": ["rag", "unknown"],
         "namespace": ["shop", "unknown"],
@@ -206,4 +207,6 @@ def test_filters_offer_what_answers_and_feedback_have(store):
         "version": ["unknown", "v1"],
         "model": ["m-0", "m-1"],
         "query_type": ["unknown"],
+        "signal": ["stars", "thumbs"],
+        "reason": ["clear", "wrong"],
     }

@@ -107,13 +107,19 @@ def trend(
 
 
 def options(store: "Store") -> dict[str, list[str]]:
-    """Return what filters can be set to: the values that answers and feedback have, by name of the filter, sorted."""
+    """Return what filters can be set to: the values that answers and feedback have, by name of the filter, sorted.
+
+    ``signal`` and ``reason`` are those of lists of answers.
+    """
     found: dict[str, list[str]] = {}
     with store.cursor() as connection:
         for name, column in FACTS.items():
             rows = connection.execute(
                 f"SELECT {column} FROM interactions UNION SELECT {column} FROM feedback ORDER BY 1 LIMIT {MOST}"  # noqa: S608
             ).fetchall()
+            found[name] = [value for (value,) in rows]
+        for name, value in (("signal", "signal"), ("reason", "unnest(reasons)")):
+            rows = connection.execute(f"SELECT DISTINCT {value} FROM feedback ORDER BY 1 LIMIT {MOST}").fetchall()  # noqa: S608
             found[name] = [value for (value,) in rows]
     return found
 
