@@ -142,6 +142,7 @@ DETAIL = {
         {"evaluation_id": "f", "name": "polite", "score": None, "label": None, "at": TIME, "source": "evaluation"},
     ],
     "spans": [SPAN_VIEW, CHILD, CHILD | {"depth": 9}],
+    "span_count": 3,
 }
 LIVE = {
     "id": ID,
@@ -315,6 +316,13 @@ def test_show_has_everything_about_an_answer(api):
         assert part in out, part
     assert "unknown" not in out
     assert "http.method" not in out
+
+
+def test_a_trace_that_is_read_in_part_says_so(api):
+    """Beside its name; one that is whole says nothing."""
+    assert f"Trace {TRACE}\n" in call("show", ID, "--url", api.url)[1]
+    api.answers[f"/api/answers/{ID}"] = DETAIL | {"span_count": 2345}
+    assert f"Trace {TRACE}: 3 of its 2,345 spans\n" in call("show", ID, "--url", api.url)[1]
 
 
 def test_attributes_are_shown_on_demand(api):

@@ -145,10 +145,15 @@ def test_spans_of_other_traces_that_came_with_it_are_left_out(store):
     assert [one.span_id for one in answer(store, ID).spans] == [ROOT, CALL, CARRIER]
 
 
-def test_a_trace_without_end_is_told_as_far_as_it_can_be_read(store, monkeypatch):
-    monkeypatch.setattr(_trace, "MOST", 2)
-    send(store, *spans())
-    assert len(answer(store, ID).spans) == 2
+def test_a_trace_without_end_is_told_as_far_as_it_can_be_read_and_how_much_there_is(store, monkeypatch):
+    root, call, carrier = spans()
+    send(store, call, carrier)
+    send(store, call, root)  # its own span comes last, and counts all the same
+    assert answer(store, ID).span_count == 3
+    monkeypatch.setattr(_trace, "MOST", 1)
+    found = answer(store, ID)
+    assert [one.span_id for one in found.spans] == [ROOT, CALL]
+    assert (found.span_count, found.to_json()["span_count"], found.question) == (3, 3, "Why?")
 
 
 def test_all_feedback_is_told_with_its_history_and_evaluations_beside(store):

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.web_parts import FACTS, NOW, Sender, context_of, id_of, pages, read_page
 
 from otel_feedback import semconv
-from otel_feedback.store import Store
+from otel_feedback.store import Store, _trace
 from otel_feedback.web import render_error, render_login
 
 HOUR = dt.timedelta(hours=1)
@@ -286,13 +286,17 @@ def test_errors_of_the_server_have_a_page(store):
     assert b"Come again &lt;soon&gt;." in answer.body
 
 
-async def test_a_huge_trace_is_cut(store, sender):
-    """A page has a thousand spans and says how many there are beyond."""
+async def test_a_huge_trace_is_cut(store, sender, monkeypatch):
+    """A page has a thousand spans and says how many there are beyond, read or not."""
     ids, spans = sender.spans()
     more = [{**spans[1], "span_id": f"{n + 1:016x}", "attributes": {}} for n in range(1005)]
     sender.send(*spans, *more)
     _, text, _ = await get(store, f"/answers/{id_of(ids)}")
-    assert "8 more spans are not shown" in text
+    assert "1 008 spans, of which 1 000 are shown." in text
+    assert "8 more spans are not shown; the API has them all" in text
+    monkeypatch.setattr(_trace, "MOST", 1004)
+    _, text, _ = await get(store, f"/answers/{id_of(ids)}")
+    assert "8 more spans are not shown; the API has 1 004 of all" in text
 
 
 def test_the_context_is_frozen(store):

@@ -90,7 +90,13 @@ def _parts(found: Json, *, attributes: bool) -> Iterator[tuple[str, RenderableTy
     if found["evaluations"]:
         yield "Evaluations by models", _evaluations(found["evaluations"])
     if found["spans"]:
-        yield f"Trace {found['trace_id']}", _tree(found["spans"], attributes=attributes)
+        yield _heading(found), _tree(found["spans"], attributes=attributes)
+
+
+def _heading(found: Json) -> str:
+    """Name the trace, and say where it has more spans than are read."""
+    read, there = len(found["spans"]), found["span_count"]
+    return f"Trace {found['trace_id']}" + (f": {read:,} of its {there:,} spans" if there > read else "")
 
 
 def _facts(found: Json) -> Table:

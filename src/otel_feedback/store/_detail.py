@@ -83,7 +83,7 @@ def _read(
     votes = reader.votes().get(target, [])
     row = votes[-1][1] if started_at is None else reader.facts()[target]
     trace_id, span_id = target
-    trace = read_trace(connection, content, trace_id, times)
+    trace = read_trace(connection, content, target, times)
     exchange = exchange_of(trace.spans, trace_id, span_id)
     told = Texts()
     if exchange.question is None or exchange.answer is None:
@@ -111,6 +111,7 @@ def _read(
         feedback=tuple(vote for vote, _ in votes),
         evaluations=_evaluations(connection, target),
         spans=views(trace, span_id=span_id),
+        span_count=trace.count,
     )
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import duckdb
 
     from otel_feedback.intake.rows import StoredSpan
-    from otel_feedback.store._gather import Period
+    from otel_feedback.store._gather import Period, Target
 
 MOST: Final = 2000
-"""Spans of one trace that are read."""
+"""Spans of one trace that are read, beside the answer's own."""
 
 _KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES: Final = ("unset", "ok", "error")
@@ -32,20 +32,24 @@ class Trace(NamedTuple):
     spans: "tuple[StoredSpan, ...]"
     received_ns: int
     """Stands for times that no clock can have shown."""
+    count: int
+    """How many there are; more than ``spans`` has where those are too many."""
 
 
 def read_trace(
-    connection: "duckdb.DuckDBPyConnection", content: Sequence[str], trace_id: str, times: "Period | None"
+    connection: "duckdb.DuckDBPyConnection", content: Sequence[str], target: "Target", times: "Period | None"
 ) -> Trace:
-    """Read the spans of a trace, each once, at most ``MOST``.
+    """Read the spans of an answer's trace, each once: at most ``MOST``, and its own wherever that is among them.
 
     Args:
         connection: A reader's.
         content: Names of the content databases.
-        trace_id: Whose spans.
-        times: When its answer started; ``None`` looks at all times.
+        target: Trace and span of the answer.
+        times: When it started; ``None`` looks at all times.
     """
+    trace_id, span_id = target
     found: dict[str, StoredSpan] = {}
+    beyond = 0
     received_ns = 0
     parameters: dict[str, Any] = {"trace": trace_id}
     bounds = ""
@@ -64,9 +68,21 @@ def read_trace(
             data, received_us = read_chunk(connection, database, number) or (b"", 0)
             received_ns = max(received_ns, received_us * 1000)
             for span in unpack(data) if data else ():
-                if span.trace_id == trace_id and len(found) < MOST:
-                    found.setdefault(span.span_id, span)
-    return Trace(tuple(found.values()), received_ns)
+                if span.trace_id != trace_id or span.span_id in found:
+                    continue
+                if len(found) < MOST or span.span_id == span_id:
+                    found[span.span_id] = span
+                else:
+                    beyond += 1
+    count = _count(connection, content, trace_id) if beyond else len(found)
+    return Trace(tuple(found.values()), received_ns, count)
+
+
+def _count(connection: "duckdb.DuckDBPyConnection", content: Sequence[str], trace_id: str) -> int:
+    """Count the spans of a trace, each once, in whichever files it is sent to again."""
+    ids = " UNION ALL ".join(f'SELECT span_id FROM "{name}".spans WHERE trace_id = $trace' for name in content)  # noqa: S608
+    counted = connection.execute(f"SELECT count(DISTINCT span_id) FROM ({ids})", {"trace": trace_id}).fetchall()  # noqa: S608
+    return int(counted[0][0])
 
 
 def document_texts(spans: "Iterable[StoredSpan]") -> dict[str, str]:

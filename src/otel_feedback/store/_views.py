@@ -235,3 +235,6 @@ class AnswerDetail(View):
     """All of it with its history, oldest first."""
     evaluations: tuple[Evaluation, ...]
     spans: tuple[SpanView, ...]
+    """Of its trace: 2,000 at most, and its own."""
+    span_count: int
+    """How many its trace has."""

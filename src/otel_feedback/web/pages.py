@@ -168,7 +168,7 @@ async def _answer_page(context: Context, request: Request) -> Response:
         here="answers",
         it=detail,
         bars=list(_shapes.lay_out(spans)),
-        more=len(detail.spans) - len(spans),
+        more=detail.span_count - len(spans),
         width=_shapes.WIDTH,
         jaeger=_jaeger(context.jaeger_url, detail.trace_id, detail.span_id),
     )
