@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -91,6 +92,12 @@ class Answer:
     def json(self):
         """Its body as JSON."""
         return json.loads(self.body)
+
+
+def connect(url):
+    """Open a connection on which nothing is said yet."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def ask(url, method, path, body=None, **headers):

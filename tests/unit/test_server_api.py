@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 
 import pytest
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from tests.unit.server_parts import (
     SPAN,
     TRACE,
     ask,
+    connect,
     export,
     get,
     post,
@@ -205,6 +207,18 @@ def test_listeners_are_bounded(server, monkeypatch):
     until(lambda: ask_and_leave(server) == 200, "room")
 
 
+def test_listeners_who_come_at_once_are_bounded(server, monkeypatch):
+    """Each is counted before the next is asked, and not when it hears something."""
+    monkeypatch.setattr(live, "MOST_LISTENERS", 10)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(connect(server.url))) for _ in range(50)]
+        for connection in connections:
+            connection.sendall(b"GET /api/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        answers = Counter(connection.recv(12)[9:] for connection in connections)
+    assert answers == {b"200": 10, b"503": 40}
+    until(lambda: ask_and_leave(server) == 200, "room")
+
+
 def ask_and_leave(server):
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
     with contextlib.closing(connection):
@@ -234,19 +248,19 @@ async def test_a_listener_that_does_not_listen_loses_its_connection(monkeypatch)
     monkeypatch.setattr(live, "MOST_VOTES", 2)
     store = FakeStore()
     hub = Live(store, asyncio.get_running_loop())
-    page, tail = hub.listen(votes=False), hub.listen(votes=True)
-    assert [await anext(page), await anext(tail)] == [": listening\n\n"] * 2
-    for _ in range(3):
-        store.callbacks[0](Change((ROW,), 2, 9))
-    store.callbacks[0](Change((), 0, 9))
-    assert await anext(page) == 'event: change\ndata: {"feedback": 3, "interactions": 6}\n\n'
-    with pytest.raises(StopAsyncIteration):
-        await anext(tail)
-    hub.close()
-    with pytest.raises(StopAsyncIteration):
-        await anext(page)
-    with pytest.raises(TooManyError):
-        hub.listen(votes=False)
+    with hub.listening(votes=False) as page, hub.listening(votes=True) as tail:
+        assert [await anext(page), await anext(tail)] == [": listening\n\n"] * 2
+        for _ in range(3):
+            store.callbacks[0](Change((ROW,), 2, 9))
+        store.callbacks[0](Change((), 0, 9))
+        assert await anext(page) == 'event: change\ndata: {"feedback": 3, "interactions": 6}\n\n'
+        with pytest.raises(StopAsyncIteration):
+            await anext(tail)
+        hub.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(page)
+    with pytest.raises(TooManyError), hub.listening(votes=False):
+        raise AssertionError
     assert not store.callbacks
 
 
@@ -254,9 +268,8 @@ async def test_who_hears_nothing_for_long_hears_that(monkeypatch):
     """So that proxies and clients know that the connection stands."""
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.01)
     hub = Live(FakeStore(), asyncio.get_running_loop())
-    stream = hub.listen(votes=False)
-    assert [await anext(stream), await anext(stream)] == [": listening\n\n", ": still here\n\n"]
-    await stream.aclose()
+    with hub.listening(votes=False) as stream:
+        assert [await anext(stream), await anext(stream)] == [": listening\n\n", ": still here\n\n"]
     hub.close()
 
 

@@ -65,6 +65,8 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, all
     try:
         import uvicorn
         from anyio.to_thread import run_sync
+
+        from otel_feedback.capture.connections import BoundedProtocol
     except ModuleNotFoundError:
         raise MissingExtraError("capture", "uvicorn") from None
 
@@ -78,6 +80,7 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, all
         capture_app(recorder=recorder, allow_origins=allow_origins, lifespan=until_exported),
         host=host,
         port=port,
+        http=BoundedProtocol,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,

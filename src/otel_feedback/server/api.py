@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from otel_feedback._guard import failed
 from otel_feedback.capture.problems import Problem
@@ -58,27 +59,36 @@ class Api:
         return [
             *(Route(path, functools.partial(_read, view)) for path, view in read.items()),
             Route("/api/answers/{id}", self._answer),
-            Route("/api/live", self._live),
+            Route("/api/live", _Listening(self.live), methods=["GET"]),
             *(Route(path, functools.partial(works.run, make), methods=["POST"]) for path, make in jobs.items()),
         ]
 
     async def _answer(self, request: Request) -> Response:
         return await _answer_with(lambda: _questions().ask_answer(self.store, request.path_params["id"]))
 
-    async def _live(self, request: Request) -> Response:
-        try:
-            stream = self.live.listen(votes=request.query_params.get("votes", "") not in ("", "0"))
-        except TooManyError:
-            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen already.", headers={"Retry-After": "10"})
-            return problem.response()
-        headers = {**HEADERS, "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
-
     def _backup(self, body: Mapping[str, Any]) -> Work:
         target = body.get("target")
         if not isinstance(target, str) or not Path(target).is_absolute() or "\0" in target:
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "target must be the path of a new folder.", field="target")
         return lambda progress: self.store.backup(Path(target), progress)
+
+
+class _Listening:
+    """Tells what happens, as long as somebody listens; plain ASGI, so that a place is held exactly as long."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        votes = Request(scope).query_params.get("votes", "") not in ("", "0")
+        try:
+            with self._live.listening(votes=votes) as events:
+                headers = {**HEADERS, "X-Accel-Buffering": "no"}
+                response = StreamingResponse(events, headers=headers, media_type="text/event-stream")
+                await response(scope, receive, send)
+        except TooManyError:
+            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen already.", headers={"Retry-After": "10"})
+            await problem.response()(scope, receive, send)
 
 
 def problem_of(error: Exception) -> Problem:

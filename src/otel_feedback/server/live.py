@@ -1,9 +1,10 @@
 """What happens in the store, to whoever listens: server-sent events, bounded for each listener."""
 
 import asyncio
+import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -76,8 +77,11 @@ class Live:
             listener.ended = True
             listener.awake.set()
 
-    def listen(self, *, votes: bool) -> AsyncIterator[str]:
-        """Return a stream of events, beginning with a comment.
+    @contextlib.contextmanager
+    def listening(self, *, votes: bool) -> Iterator[AsyncIterator[str]]:
+        """Have a place among the listeners as long as the block lasts; gives the events, beginning with a comment.
+
+        The place is taken before anything is sent: hundreds who come at once are counted before the first hears.
 
         Args:
             votes: Whether each vote is told too.
@@ -87,21 +91,10 @@ class Live:
         """
         if self._closed or len(self._listeners) >= MOST_LISTENERS:
             raise TooManyError
-        return self._stream(Listener(votes=votes))
-
-    async def _stream(self, listener: Listener) -> AsyncIterator[str]:
-        # Here and not before: a stream that is never begun has no end at which it could be forgotten.
+        listener = Listener(votes=votes)
         self._listeners.add(listener)
-        listener.ended |= self._closed
         try:
-            yield ": listening\n\n"
-            while not listener.ended:
-                try:
-                    await asyncio.wait_for(listener.awake.wait(), HEARTBEAT_SECONDS)
-                except asyncio.TimeoutError:
-                    yield ": still here\n\n"
-                    continue
-                yield listener.tell()
+            yield _events(listener)
         finally:
             self._listeners.discard(listener)
 
@@ -115,6 +108,17 @@ class Live:
         votes = [json.dumps(vote_of(row)) for row in change.feedback] if wanted else []
         for listener in self._listeners:
             listener.take(change, votes)
+
+
+async def _events(listener: Listener) -> AsyncIterator[str]:
+    yield ": listening\n\n"
+    while not listener.ended:
+        try:
+            await asyncio.wait_for(listener.awake.wait(), HEARTBEAT_SECONDS)
+        except asyncio.TimeoutError:
+            yield ": still here\n\n"
+            continue
+        yield listener.tell()
 
 
 def vote_of(row: FeedbackRow) -> dict[str, Any]:

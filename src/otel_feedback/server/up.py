@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from otel_feedback._files import SERVER_FILE, TOKEN_FILE
 from otel_feedback._files import replace as replace_file
 from otel_feedback._version import VERSION
+from otel_feedback.capture.connections import BoundedProtocol
 from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.server.api import Api
 from otel_feedback.server.app import main_app, otlp_app
@@ -278,6 +279,7 @@ def _server(app: ASGIApp, address: Address, listening: socket.socket, options: S
     door = Door(app, hosts=Hosts(address, options.allow_hosts), token=token, is_local=address.is_loopback)
     config = uvicorn.Config(
         door,
+        http=BoundedProtocol,
         lifespan="off",
         ws="none",
         log_config=None,
