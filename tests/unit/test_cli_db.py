@@ -53,6 +53,12 @@ def test_a_vacuum_says_when_it_is_done():
         assert json.loads(call("db", "vacuum", "--json", "--url", api.url)[1]) == {"before": 2048, "after": 512}
 
 
+def test_a_vacuum_of_what_has_no_unused_room_says_so():
+    """Files as large as before are no success to tell."""
+    with serve(vacuum=[{"result": {"before": 2048, "after": 2048}}]) as api:
+        assert call("db", "vacuum", "--url", api.url) == (0, "There was nothing to give back: 2.0 KiB.\n", "")
+
+
 @pytest.mark.parametrize("command", ["check", "vacuum", "backup copy"])
 def test_what_fails_ends_with_1(command):
     """With the server's sentence."""

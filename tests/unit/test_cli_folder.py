@@ -154,6 +154,7 @@ def test_the_folder_is_looked_after_without_a_server(folder, tmp_path):
     code, out, _ = call("db", "info", "--data", folder)
     assert code == 0
     assert "store.duckdb" in out
+    assert "interactions 12" in " ".join(out.split())
     assert json.loads(call("db", "info", "--json", "--data", folder)[1])
     assert call("db", "check", "--data", folder) == (0, "Nothing is wrong.\n", "")
     assert call("db", "backup", tmp_path / "copy", "--data", folder)[0] == 0

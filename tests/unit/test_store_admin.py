@@ -175,6 +175,12 @@ def test_what_was_deleted_is_gone_after_a_vacuum_and_all_else_is_there(store):
     assert sorted(path.name for path in store.path.rglob("*.new")) == []
 
 
+def test_a_vacuum_of_a_store_whose_rows_are_still_in_the_logs_does_not_seem_to_grow_it(store):
+    assert list(store.path.rglob("*.wal"))
+    sizes = store.vacuum()
+    assert sizes["before"] >= sizes["after"] == store.info()["bytes"]
+
+
 def test_writing_goes_on_after_a_vacuum(store):
     store.vacuum()
     store.write(batch(feedback(1, "b", 2), interaction(2), raw(2), chunk=b"more"))

@@ -105,8 +105,10 @@ def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _op
         result = source.vacuum(tell)
     if as_json:
         _show.print_json(result)
-    else:
+    elif result["after"] < result["before"]:
         print(f"{_show.size(result['before'])} became {_show.size(result['after'])}.")
+    else:
+        print(f"There was nothing to give back: {_show.size(result['after'])}.")
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
@@ -120,7 +122,7 @@ def _files(found: Mapping[str, Any]) -> Table:
     """Build the table of files: what is in them, and how large they are."""
     table = _show.new_table("file", "version", "size", "rows", numbers=("version", "size"))
     for file in found["files"]:
-        rows = ", ".join(f"{_show.number(count)} {name}" for name, count in file["rows"].items() if count)
+        rows = ", ".join(f"{name} {_show.number(count)}" for name, count in file["rows"].items() if count)
         size, version = _show.size(file["bytes"]), _show.number(file["version"])
         table.add_row(_show.plain(file["name"]), _show.plain(version), size, _show.plain(rows))
     return table

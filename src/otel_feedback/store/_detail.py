@@ -111,7 +111,7 @@ def _read(
         feedback=tuple(vote for vote, _ in votes),
         evaluations=_evaluations(connection, target),
         spans=views(trace, span_id=span_id),
-        span_count=trace.count,
+        span_count=trace.total,
     )
 
 

@@ -32,7 +32,7 @@ class Trace(NamedTuple):
     spans: "tuple[StoredSpan, ...]"
     received_ns: int
     """Stands for times that no clock can have shown."""
-    count: int
+    total: int
     """How many there are; more than ``spans`` has where those are too many."""
 
 
