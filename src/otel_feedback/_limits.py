@@ -1,4 +1,5 @@
-"""Guests keep to the host's limits: attributes on a span that isn't ours, and JSON that fits without being cut."""
+"""Guests keep to the host's limits: attributes on a span that isn't ours, JSON that fits without being cut, and texts
+that are cut where it harms least."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -116,6 +117,17 @@ def clean_text(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def cut_middle(text: str, longest: int) -> str:
+    """Cut a text to ``longest`` characters by taking its middle out.
+
+    A prompt has what was asked at its end, after passages, or at its beginning, before them.
+    """
+    if len(text) <= longest:
+        return text
+    end = longest // 2
+    return f"{text[: longest - end - 3].rstrip()} … {text[len(text) - end :].lstrip()}"
 
 
 # Made once: ``json.dumps`` with these arguments makes a new encoder at each call.

@@ -284,6 +284,16 @@ def test_answers_have_what_show_takes(api):
     assert "--after" not in out
 
 
+def test_a_long_question_in_the_list_has_its_end(api):
+    """The question of a prompt comes after its passages."""
+    long = "Answer from the passages.\n" + "p " * 230 + "\n\nWhat is it?"
+    api.answers["/api/answers"] = {"rows": [ANSWER | {"question": long}], "next": None}
+    out = " ".join(call("answers", "--url", api.url, COLUMNS="300")[1].split())
+    assert "Answer from the passages. p p" in out
+    assert "p p … p p" in out
+    assert "p p What is it?" in out
+
+
 def test_an_answer_without_content_says_so(api):
     """In the list and by itself."""
     bare = {"question": None, "answer": None, "comment": None, "correction": None, "reasons": [], "feedback": []}

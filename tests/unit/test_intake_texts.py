@@ -225,12 +225,54 @@ def test_retrievals_and_tools_have_no_question_and_answer(role):
     assert not read({"attributes": {**role, "input.value": Q, "output.value": A}}).texts
 
 
+PASSAGES = messages(("user", f"Answer from these passages: ...\n\n{Q}"))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"gen_ai.prompt.variable.question": Q, "gen_ai.prompt.variable.passages": "..."},
+        {"gen_ai.prompt.variable.input": "x", "gen_ai.prompt.variable.query": Q},
+        {"traceloop.prompt.template_variables.question": Q},
+        {"llm.prompt_template.variables": json.dumps({"context": "...", "question": Q})},
+        {"llm.prompt_template.variables": json.dumps({"input": Q, "query": 5})},
+        {"traceloop.prompt.template_variables": json.dumps({"query": Q})},
+    ],
+)
+def test_the_question_is_what_the_template_was_rendered_with(variables):
+    """And not the prompt that was made of it and of passages; as it arrives, too."""
+    attributes = {**CHAT, "gen_ai.input.messages": PASSAGES, **variables}
+    assert told(attributes) == (Q, None, None)
+    assert [message.text for message in texts_of(attributes).messages] == [f"Answer from these passages: ...\n\n{Q}"]
+    [row] = read({"attributes": attributes}).texts
+    assert row.question == Q
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"gen_ai.prompt.variable.passages": "..."},
+        {"gen_ai.prompt.variable.question": " "},
+        {"llm.prompt_template.variables": json.dumps({"context": "...", "question": ["a", "b"], "input": ""})},
+        {"llm.prompt_template.variables": "{no json"},
+        {"llm.prompt_template.variables": "[1]"},
+        {"llm.prompt_template.variables": 5},
+    ],
+)
+def test_variables_that_are_no_question_leave_the_message_of_the_user(variables):
+    """Passages and empty texts aren't what was asked."""
+    attributes = {**CHAT, "gen_ai.input.messages": messages(("user", Q)), **variables}
+    assert told(attributes) == (Q, None, None)
+
+
 def test_long_texts_are_cut_in_rows():
-    """The raw span has all of it; half an emoji in JSON is replaced."""
-    long = "x" * (MAX_TEXT + 1)
+    """Their middle goes, and the raw span has all of it; half an emoji in JSON is replaced."""
+    long = "b" * (MAX_TEXT // 2) + "-" + "e" * (MAX_TEXT // 2)
     attributes = {**CHAT, "gen_ai.input.messages": messages(("user", long)), "gen_ai.completion": '["a\\u0000\\ud83d"]'}
     [row] = read({"attributes": attributes}).texts
-    assert row.question == "x" * (MAX_TEXT - 1) + "…"
+    assert len(row.question) == MAX_TEXT
+    assert set(row.question.partition(" … ")[0]) == {"b"}
+    assert set(row.question.partition(" … ")[2]) == {"e"}
     assert row.answer == "a\ufffd\ufffd"
     [row] = read({"attributes": {**CHAT, "gen_ai.input.messages": messages(("user", long[1:]))}}).texts
     assert row.question == long[1:]

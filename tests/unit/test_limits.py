@@ -159,3 +159,21 @@ def test_lone_surrogates_are_replaced():
     """UTF-8 can't hold them; whole characters stay as they are."""
     assert _limits.clean_text("plain") == "plain"
     assert _limits.clean_text("half \ud83d, whole 😀") == "half \ufffd, whole 😀"
+
+
+@pytest.mark.parametrize("longest", [10, 11, 160])
+def test_a_text_that_is_cut_keeps_how_it_begins_and_how_it_ends(longest):
+    """It has as many characters as there is room for, and its middle is what goes."""
+    text = "".join(chr(0x4E00 + number) for number in range(200))
+    cut = _limits.cut_middle(text, longest)
+    begins, ends = cut.split(" … ")
+    assert len(cut) == longest
+    assert text.startswith(begins)
+    assert text.endswith(ends)
+    assert abs(len(begins) - len(ends)) <= 4
+    assert _limits.cut_middle(text[:longest], longest) == text[:longest]
+
+
+def test_where_a_text_is_cut_no_blanks_are_doubled():
+    """Blanks at the cut go too."""
+    assert _limits.cut_middle("abc" + " " * 20 + "xyz", 20) == "abc … xyz"

@@ -198,6 +198,14 @@ def test_long_texts_are_shortened_and_found_beyond_that(store):
     assert row.answer == "a" * (SHORT - 1) + "…"
 
 
+def test_of_a_long_question_the_beginning_and_the_end_are_told(store):
+    store.write(batch(interaction(1), text(1, "Answer from the passages.\n" + "p" * 9 * SHORT + "\n\nWhat is it?")))
+    (row,) = answers(store, feedback="all").rows
+    assert row.question.startswith("Answer from the passages.\npp")
+    assert row.question.endswith("pp\n\nWhat is it?")
+    assert len(row.question) == SHORT
+
+
 def test_an_answer_that_was_sampled_out_is_known_by_its_feedback(store):
     vote = bad(1, service="bot", target_sampled=False)
     store.write(batch(vote, words(vote, "No.")))

@@ -12,7 +12,7 @@ from otel_feedback.exceptions import NotFoundError
 from otel_feedback.intake import read_traces
 from otel_feedback.intake.rows import EvaluationRow, TextRow, WordsRow
 from otel_feedback.store import _trace
-from otel_feedback.store._answers import answer
+from otel_feedback.store._answers import answer, answers
 from otel_feedback.store._views import Correction
 
 TRACE, ROOT, CALL, CARRIER = "4bf92f3577b34da6a3ce929d0e0e4736", span(1), span(2), span(3)
@@ -95,6 +95,26 @@ def test_an_answer_is_told_with_its_trace_its_prompt_and_its_documents(store):
     ]
     assert [(vote.feedback_id, vote.sentiment, vote.standing) for vote in found.feedback] == [("f", "negative", True)]
     assert json.loads(json.dumps(found.to_json()))["spans"][1]["attributes"]["gen_ai.request.model"] == "m-1"
+
+
+def test_the_question_is_told_apart_from_the_prompt_that_was_made_of_it(store):
+    root, call, _ = spans()
+    prompt = f"Answer from: {'p' * 40_000}\n\nWhy?"
+    asked = {"gen_ai.prompt.variable.question": "Why?", "gen_ai.input.messages": messages(("user", prompt))}
+    send(store, root, call | {"attributes": call["attributes"] | asked})
+    found = answer(store, ID)
+    assert (found.question, [message.text for message in found.prompt]) == ("Why?", [prompt])
+    (row,) = answers(store, feedback="all").rows
+    assert row.question == "Why?"
+
+
+def test_what_the_answer_s_own_span_was_given_is_the_question(store):
+    root, call, _ = spans(**{"openinference.span.kind": "CHAIN", "input.value": json.dumps({"input": "Own?"})})
+    asked = {"gen_ai.prompt.variable.question": "Rewritten?"}
+    send(store, root, call | {"attributes": call["attributes"] | asked})
+    assert answer(store, ID).question == "Own?"
+    (row,) = answers(store, feedback="all").rows
+    assert row.question == "Own?"
 
 
 def test_its_spans_are_in_the_order_of_the_tree_with_their_times(store):

@@ -303,3 +303,15 @@ def test_the_context_is_frozen(store):
     """What pages know of the process doesn't change under them."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         context_of(store).version = "2"
+
+
+async def test_a_question_is_seen_in_the_list_whatever_stands_before_it(store, sender):
+    """Passages first, question at the end: the middle goes, and the answer's own page has the whole."""
+    prompt = "Answer from the passages. " + "passage " * 300 + "What is it?"
+    ids = sender.answer(prompt)
+    _, text, _ = await get(store, "/answers?feedback=all")
+    assert "Answer from the passages. passage passage" in text
+    assert "passage What is it?" in text
+    assert prompt not in text
+    _, text, _ = await get(store, f"/answers/{id_of(ids)}")
+    assert prompt in text

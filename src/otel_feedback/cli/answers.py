@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from otel_feedback._limits import cut_middle
 from otel_feedback.cli import _options, _show
 from otel_feedback.cli._source import open_source
 
@@ -124,7 +125,7 @@ def _feedback(row: Mapping[str, Any]) -> Text:
 def _texts(row: Mapping[str, Any]) -> Text:
     """Return the question, and below it what people gave as reasons and wrote."""
     question = row["question"]
-    lines = [_show.plain(question, longest=_show.LONGEST_CELL) if question else Text("not recorded", style="dim")]
+    lines = [_show.plain(cut_middle(question, _show.LONGEST_CELL)) if question else Text("not recorded", style="dim")]
     if row["reasons"]:
         lines.append(_show.plain(", ".join(map(str, row["reasons"])), "yellow", longest=_show.LONGEST_CELL))
     if row["comment"]:

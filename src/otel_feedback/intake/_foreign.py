@@ -62,8 +62,21 @@ FOREIGN_PREFIXES: Final = (ANNOTATION[0], EVALUATION[0], DOCUMENT_PREFIX)
 FOREIGN_CONTENT: Final = (r"feedback\.comment",)
 """Content beside ``semconv.CONTENT_ATTRIBUTES``."""
 
+QUESTION_VARIABLES: Final = ("question", "query", "input")
+"""What a template calls the place for what was asked, the likeliest first."""
+TEMPLATE_VARIABLES: Final = ("llm.prompt_template.variables", "traceloop.prompt.template_variables")
+"""Attributes with all variables that a template was rendered with, as JSON: OpenInference's, and OpenLLMetry's."""
+TEMPLATE_VARIABLE_PREFIXES: Final = (semconv.GEN_AI_PROMPT_VARIABLE, "traceloop.prompt.template_variables.")
+"""Beginnings of attributes with one of them: GenAI's and ours, and OpenLLMetry's."""
+QUESTION_ATTRIBUTES: Final = tuple(
+    f"{prefix}{name}" for prefix in TEMPLATE_VARIABLE_PREFIXES for name in QUESTION_VARIABLES
+)
+ASKING_NAMES: Final = frozenset((*QUESTION_ATTRIBUTES, *TEMPLATE_VARIABLES))
+"""Attributes that may say what was asked apart from the prompt that was made of it."""
+
 TEXT_NAMES: Final = frozenset(
     (
+        *ASKING_NAMES,
         "gen_ai.input.messages",
         "gen_ai.output.messages",
         "gen_ai.system_instructions",

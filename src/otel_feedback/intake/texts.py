@@ -1,7 +1,8 @@
 """What was asked and what was answered in one span, in whichever dialect it was recorded.
 
 Three families write the same exchange in six ways, as attributes, as span events and as log records. Each is a reader
-here, and the first one that finds something wins, the most exact form first.
+here, and the first one that finds something wins, the most exact form first. A prompt is more than what was asked: where
+its template was rendered with a question, that is the question.
 """
 
 import json
@@ -10,13 +11,18 @@ from typing import Any, Final, NamedTuple
 
 from otel_feedback import _dialects, semconv
 from otel_feedback._dialects import Role
+from otel_feedback._limits import cut_middle
 from otel_feedback.intake._foreign import (
+    ASKING_NAMES,
     EVENT_CHOICE,
     EVENT_COMPLETION,
     EVENT_CONTENT,
     EVENT_OPERATION_DETAILS,
     EVENT_PROMPT,
     MESSAGE_EVENTS,
+    QUESTION_ATTRIBUTES,
+    QUESTION_VARIABLES,
+    TEMPLATE_VARIABLES,
 )
 from otel_feedback.intake._values import clean
 
@@ -72,10 +78,8 @@ class Texts(NamedTuple):
 
 
 def shorten(text: str | None) -> str | None:
-    """Clean a text for a row, and cut it to ``MAX_TEXT`` characters, the last an ellipsis."""
-    if text is None:
-        return None
-    return clean(text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…")
+    """Clean a text for a row, and cut the middle out of one that is longer than ``MAX_TEXT``."""
+    return None if text is None else clean(cut_middle(text, MAX_TEXT))
 
 
 def texts_of(attributes: Attributes, events: Events = ()) -> Texts:
@@ -88,7 +92,9 @@ def texts_of(attributes: Attributes, events: Events = ()) -> Texts:
     if _dialects.role_of(attributes) in _SILENT:
         return Texts()
     sent = _first(_SENT, attributes, events)
-    question = _last(sent, _ASKING)
+    question = None if ASKING_NAMES.isdisjoint(attributes) else _question_of_template(attributes)
+    if question is None:
+        question = _last(sent, _ASKING)
     if question is None:
         question = _question_of_value(attributes)
     answer = None
@@ -127,6 +133,25 @@ def _last(messages: Sequence[Message], roles: frozenset[str]) -> str | None:
             return message.text
     if roles is _ASKING and messages and not any(message.role for message in messages):
         return messages[-1].text
+    return None
+
+
+# --- Variables of templates ---
+
+
+def _question_of_template(attributes: Attributes) -> str | None:
+    """Find what was asked among the variables that a prompt's template was rendered with."""
+    for name in QUESTION_ATTRIBUTES:
+        value = attributes.get(name)
+        if isinstance(value, str) and value.strip():
+            return value
+    for name in TEMPLATE_VARIABLES:
+        variables = _loaded(attributes.get(name))
+        if isinstance(variables, Mapping):
+            for key in QUESTION_VARIABLES:
+                value = variables.get(key)
+                if isinstance(value, str) and value.strip():
+                    return value
     return None
 
 

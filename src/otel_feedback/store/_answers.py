@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from otel_feedback import semconv
-from otel_feedback._limits import clean_text
+from otel_feedback._limits import clean_text, cut_middle
 from otel_feedback.exceptions import InvalidQueryError
 from otel_feedback.intake.rows import UNKNOWN_FACTS
 from otel_feedback.store._detail import answer
@@ -26,7 +26,7 @@ MOST: Final = 200
 """Answers of one page at the most."""
 
 SHORT: Final = 500
-"""Characters of a question or an answer in a list."""
+"""Characters of a question or an answer in a list: of a question the middle is cut out, of an answer the end."""
 
 _LONGEST: Final = 1000
 """Characters that can be searched for, or that a signal or reason can have."""
@@ -132,7 +132,7 @@ def _answer(place: Place, row: Row, told: Texts, documents: tuple[Document, ...]
         started_at=in_utc(started_at) if started_at else instant(place.at_us * 1000),
         **{name: row[name] for name in UNKNOWN_FACTS},
         recorded=started_at is not None,
-        question=_shorten(told.question),
+        question=None if told.question is None else cut_middle(told.question, SHORT),
         answer=_shorten(told.answer),
         documents=documents,
         feedback=standing,

@@ -99,7 +99,8 @@ class Answer(View):
     recorded: bool
     """Whether the store has the answer itself: one that was sampled out is known by its feedback alone."""
     question: str | None
-    """``None`` where no content is recorded, as are the next."""
+    """What was asked, apart from the prompt that was made of it where the service records it so. ``None`` where no
+    content is recorded, as are the next."""
     answer: str | None
     documents: tuple[Document, ...]
     feedback: tuple[Vote, ...]
