@@ -1,5 +1,6 @@
 """The door: which names are answered, what pages of other origins may not do, and who needs the token."""
 
+import asyncio
 import json
 
 import grpc
@@ -171,6 +172,24 @@ async def test_nothing_but_http_comes_through():
     for kind in ("lifespan", "websocket"):
         await guarded({"type": kind}, None, None)
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("began", [False, True])
+def test_what_the_end_cuts_off_is_to_come_again(began):
+    """503 with the time to wait; an answer that has begun is cut off, as nothing else can be said."""
+
+    async def app(scope, receive, send):
+        if began:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise asyncio.CancelledError
+
+    guarded = Door(app, hosts=Hosts(LOCAL), token=TOKEN, is_local=True)
+    if began:
+        with pytest.raises(asyncio.CancelledError):
+            call(guarded, headers=[("host", "localhost")])
+    else:
+        status, headers, _ = call(guarded, headers=[("host", "localhost")])
+        assert (status, headers["retry-after"]) == (503, "1")
 
 
 def test_the_token_is_made_once_and_only_for_its_owner(tmp_path):

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from tests.unit.capture_process import environment
-from tests.unit.server_parts import FREE, ask, export, free_options, held, request, serving, until
+from tests.unit.server_parts import FREE, ask, export, free_options, held, post, request, serving, until
 
 from otel_feedback.cli import up as command
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError, StoreHeldError
@@ -175,6 +175,22 @@ def test_what_is_under_way_is_ended_before_the_store(tmp_path):
             server._loop.call_soon_threadsafe(server._stop.set)
         sender.join()
     assert answers == [b""]
+    with closing(Store.open(tmp_path / "d")) as store, store.cursor() as cursor:
+        assert cursor.execute("SELECT count(*) FROM interactions").fetchall() == [(1,)]
+
+
+def test_a_request_that_the_end_cuts_off_is_to_come_again(tmp_path):
+    """503 with the time to wait, and not 500, after which no sender comes again; what it brought may be there."""
+    answers = []
+    with serving(tmp_path / "d") as server:
+        with held(server.store):
+            sender = threading.Thread(target=lambda: answers.append(post(server.otlp_http, request())))
+            sender.start()
+            until(lambda: server.store.queued().batches)
+            server._loop.call_soon_threadsafe(server._stop.set)
+            until(lambda: server.store._closed)
+        sender.join()
+    assert [(answer.status, answer.headers["retry-after"]) for answer in answers] == [(503, "1")]
     with closing(Store.open(tmp_path / "d")) as store, store.cursor() as cursor:
         assert cursor.execute("SELECT count(*) FROM interactions").fetchall() == [(1,)]
 

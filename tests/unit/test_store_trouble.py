@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.unit.server_parts import held
 from tests.unit.store_parts import ask, batch, feedback, interaction, opened, raw, span, standing
 
 from otel_feedback.exceptions import StoreDamagedError, StoreError, StoreFullError, StoreHeldError, StoreNewerError
@@ -279,6 +280,17 @@ def test_what_was_acknowledged_survives_kills_and_is_there_once(tmp_path):
         assert set(acknowledged) <= spans
         assert votes == found
         acknowledged = found  # the last may have been written without being told
+
+
+def test_who_gives_up_waiting_harms_nobody(tmp_path):
+    """A server's end cancels what waits for a batch: it is written all the same, and so is the next one."""
+    with opened(tmp_path) as store:
+        with held(store):
+            waiting = [store.submit(batch(interaction(number))) for number in range(2)]
+            assert not waiting[0].cancel()
+        store.write(batch(interaction(2)))
+        assert ask(store, "SELECT count(*) FROM interactions") == [(3,)]
+    assert all(one.done() for one in waiting)
 
 
 def test_errors_of_duckdb_become_sentences(tmp_path):

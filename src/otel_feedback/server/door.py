@@ -1,5 +1,6 @@
 """The door of every HTTP listener: which names it answers to, what a browser's page may not do, and the token."""
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -10,10 +11,11 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otel_feedback.capture.problems import Problem
 from otel_feedback.server.options import Address, is_loopback
+from otel_feedback.server.receiving import BUSY_SECONDS
 from otel_feedback.server.token import COOKIE, Token
 
 OTLP: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
@@ -72,7 +74,23 @@ class Door:
         if scope["type"] != "http":  # there are no others here
             return
         refusal = self._refusal(scope["path"], scope["method"], Headers(scope=scope))
-        await (refusal or self._app)(scope, receive, send)
+        began = False
+
+        async def watched(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await (refusal or self._app)(scope, receive, watched)
+        except asyncio.CancelledError:
+            # Only the end of the server cancels a request. Let go, it would be answered with 500, after which no sender
+            # of spans comes again. What was queued may still be written; it counts once.
+            if began:
+                raise
+            headers = {"Retry-After": str(BUSY_SECONDS), "Connection": "close"}
+            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server ends. Send it again.", headers=headers)
+            await problem.response()(scope, receive, send)
 
     def _refusal(self, path: str, method: str, headers: Headers) -> Response | None:
         host = host_of(headers.getlist("host"))

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-_PATIENCE_SECONDS: Final = 4.0
-"""How long a close goes on writing what waits, so that a checkpoint fits into five seconds."""
+_PATIENCE_SECONDS: Final = 1.5
+"""How long a close goes on writing what waits, so that five seconds have room for the server's own grace before it, and
+for the commit that has begun and a checkpoint after it."""
 
 
 class Store:

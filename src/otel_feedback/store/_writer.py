@@ -86,7 +86,9 @@ class Writer:
             StoreBusyError: Too much waits already.
             StoreError: The store is closed.
         """
-        waiting = _Waiting(batch, max(batch.size, len(batch.chunk or b"")), Future())
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # who waits for it may give up: what was taken is written all the same
+        waiting = _Waiting(batch, max(batch.size, len(batch.chunk or b"")), done)
         with self._lock:
             if self._closing:
                 raise StoreError("The store is closed.")
