@@ -131,10 +131,12 @@ def test_a_span_of_no_use_is_left_out_alone(server):
 
 
 def test_an_attribute_of_ten_megabytes_costs_only_its_span(server):
-    """The message may be so large that the span can be judged by itself."""
+    """The message may be so large that the span can be judged by itself; the other one is kept."""
     body = request(span("e6" * 16), span("e7" * 16, text="x" * 10_000_000))
+    before = spans_of(server)
     told = ExportTraceServiceResponse.FromString(export(server.otlp_grpc, body)).partial_success
     assert told.rejected_spans == 1
+    assert spans_of(server) == before + 1
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
