@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.unit.cli_server import serving
@@ -123,3 +124,21 @@ def test_options_are_before_the_environment(tmp_path):
     assert Place.choose("http://b", None, environ) == Place("http://b", None)
     assert Place.choose(None, tmp_path / "x", environ) == Place(None, tmp_path / "x")
     assert Place.choose(None, None, {"OTEL_FEEDBACK_URL": " "}) == Place(None, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "folder", "command"),
+    [
+        ("http://127.0.0.1:8484", None, "otel-feedback up"),
+        ("http://127.0.0.1:8484/", None, "otel-feedback up"),
+        ("http://127.0.0.1:9000", None, "otel-feedback up --listen 127.0.0.1:9000"),
+        ("http://localhost", None, "otel-feedback up --listen localhost:80"),
+        ("http://[::1]:9000", None, "otel-feedback up --listen '[::1]:9000'"),
+        ("http://127.0.0.1:9000", "my data", "otel-feedback up --listen 127.0.0.1:9000 --data 'my data'"),
+        ("http://stats.example.com:9000", None, "otel-feedback up"),
+        ("https://127.0.0.1:9000", None, "otel-feedback up"),
+    ],
+)
+def test_the_command_that_starts_a_server_is_for_the_address_that_was_said(url, folder, command):
+    """One that another machine has, or that a proxy ends, isn't ours to listen on."""
+    assert _addresses.start_command(url, None if folder is None else Path(folder)) == command

@@ -207,6 +207,50 @@ def test_status_says_what_there_is(api):
         assert part in out
 
 
+HINT = (
+    "Nothing has arrived yet. Start your service with: otel-feedback run --url http://127.0.0.1:8484 -- uvicorn app:app"
+)
+
+
+@pytest.mark.parametrize("columns", ["40", "80", ""])
+def test_a_command_in_a_hint_is_never_broken(api, columns):
+    """A terminal wraps it without a line's end, so that it can be copied; what is no terminal gets one line."""
+    api.answers["/api/status"] = STATUS | {"hints": [HINT]}
+    assert f"! {HINT}\n" in call("status", "--url", api.url, COLUMNS=columns)[1]
+
+
+def test_what_goes_to_a_program_is_not_wrapped(api):
+    """Whatever is long has one line, and no blanks to the end of a line that nothing has."""
+    long = "word " * 90
+    detail = DETAIL | {"question": long, "prompt": [{"role": "user", "text": long}]}
+    api.answers |= {f"/api/answers/{ID}": detail, "/api/answers": {"rows": [ANSWER | {"comment": long}], "next": None}}
+    _, out, _ = call("show", ID, "--url", api.url, COLUMNS="")
+    assert out.count(long.strip()) == 2
+    assert max(widths(out)) < 500
+    _, out, _ = call("answers", "--url", api.url, COLUMNS="")
+    assert long[:100] in out
+    assert max(widths(out)) < 300
+
+
+def test_times_say_that_they_are_utc(api):
+    """In a heading, or each by itself."""
+    assert "time (UTC)" in call("answers", "--url", api.url)[1]
+    assert "11-25 09:30 " in call("answers", "--url", api.url)[1]
+    assert "2026-11-25 09:30:15 UTC" in call("status", "--url", api.url)[1]
+    _, out, _ = call("show", ID, "--url", api.url)
+    assert "2026-11-25 09:30:15.123 UTC" in out
+    assert "time (UTC)" in out
+
+
+def test_a_fingerprint_that_is_the_version_is_shown_once(api):
+    """One of a template with a version is shown beside it."""
+    assert re.search(r"^ +fingerprint +0123456789ab", call("show", ID, "--url", api.url)[1], re.MULTILINE)
+    api.answers[f"/api/answers/{ID}"] = DETAIL | {"prompt_version": "0123456789ab"}
+    _, out, _ = call("show", ID, "--url", api.url)
+    assert out.count("0123456789ab") == 1
+    assert "fingerprint" not in out
+
+
 def test_a_bare_server_is_shown_too():
     """One that has nothing yet."""
     with serving({"/api/status": {"version": "1", "counts": {}, "last": {}, "seen": {}}}) as api:

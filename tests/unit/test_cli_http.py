@@ -66,7 +66,7 @@ def test_nobody_there_is_said_with_what_to_do():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     source = HttpSource(url, lambda folder: None)
-    with pytest.raises(UnreachableError, match=f"Nobody answers at {url} .*otel-feedback up"):
+    with pytest.raises(UnreachableError, match=f"Nobody answers at {url} .*otel-feedback up --listen {url[7:]}$"):
         source.status()
     assert not source.is_there()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -261,7 +262,11 @@ def test_the_key_is_the_one_in_the_server_s_folder(tmp_path):
     assert added["OTEL_FEEDBACK_HANDLE_KEYS_FILE"] == str(file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert Keyring.from_state_dir(tmp_path / "data") == Keyring.from_file(file)
-    assert f"otel-feedback up --data {tmp_path / 'data'}" in err
+    assert f"otel-feedback up --data {tmp_path / 'data'}\n" in err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        at = f"127.0.0.1:{taken.getsockname()[1]}"
+    _, err = variables("--url", f"http://{at}", XDG_DATA_HOME=str(tmp_path))
+    assert f"otel-feedback up --listen {at}\n" in err
 
 
 def test_a_running_server_says_where_its_folder_is(tmp_path):
@@ -339,7 +344,7 @@ def test_without_a_command_there_is_nothing_to_start(tmp_path):
     """A wrong call, with an example."""
     code, _, err = call("run", "--data", tmp_path)
     assert code == 2
-    assert "otel-feedback run -- python app.py" in err
+    assert "otel-feedback run -- uvicorn app:app (or: -- python app.py)" in " ".join(err.replace("│", " ").split())
 
 
 def test_a_command_that_does_not_exist_is_named(tmp_path):

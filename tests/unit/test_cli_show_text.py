@@ -1,7 +1,7 @@
 """Text of strangers on a terminal: shown, and never obeyed."""
 # ruff: noqa: RUF001 - dashes between numbers are en dashes
 
-import datetime as dt
+import time
 import unicodedata
 
 import pytest
@@ -105,13 +105,24 @@ def test_durations_are_in_the_unit_that_suits():
     assert [_show.milliseconds(value) for value in (0.04, 999.9, 1500)] == ["0.0 ms", "999.9 ms", "1.5 s"]
 
 
-def test_times_are_those_of_this_machine():
-    """To the second; what is no time is shown as it came, without what a terminal obeys."""
-    local = dt.datetime(2026, 11, 25, 9, 30, 15, 123456, dt.timezone.utc).astimezone()
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A machine whose clock shows another hour than UTC."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_times_are_in_utc_and_say_so():
+    """As on the pages, wherever the machine is; what is no time is shown as it came, without what a terminal obeys."""
     moment = "2026-11-25T09:30:15.123456Z"
-    assert _show.when(moment).plain == f"{local:%Y-%m-%d %H:%M:%S}"
-    assert _show.when(moment, date=False).plain == f"{local:%H:%M:%S}"
-    assert _show.when(moment, fine=True).plain.endswith(":15.123")
+    assert _show.when(moment).plain == "2026-11-25 09:30:15 UTC"
+    assert _show.when("2026-11-25T10:30:15+01:00", date=False).plain == "09:30:15 UTC"
+    assert _show.when(moment, fine=True).plain == "2026-11-25 09:30:15.123 UTC"
+    assert _show.when(moment, zone=False).plain == "2026-11-25 09:30:15"
     assert _show.when(None).plain == "never"
     assert _show.when("\x1b[2J").plain == "␛[2J"
 

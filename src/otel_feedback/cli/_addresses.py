@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,17 @@ from otel_feedback.server.options import is_loopback
 
 DEFAULT_URL: Final = "http://127.0.0.1:8484"
 """Where ``otel-feedback up`` listens unless it is told otherwise."""
+
+
+def start_command(url: str = DEFAULT_URL, folder: Path | None = None) -> str:
+    """Return the command that starts a server at an address of this machine, and on a folder where one is given."""
+    words = ["otel-feedback", "up"]
+    parts = urlsplit(url)
+    if url.rstrip("/") != DEFAULT_URL and parts.scheme == "http" and is_loopback(parts.hostname):
+        words += ["--listen", parts.netloc if parts.port else f"{parts.netloc}:80"]
+    if folder is not None:
+        words += ["--data", str(folder)]
+    return shlex.join(words)
 
 
 def is_loopback_url(url: str) -> bool:

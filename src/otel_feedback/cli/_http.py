@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from otel_feedback.cli._addresses import start_command
 from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, NotFoundError, OtelFeedbackError, StoreError
 from otel_feedback.server.options import is_loopback
 
@@ -209,7 +210,7 @@ class HttpSource:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise UnreachableError(
-                f"Nobody answers at {self.url} ({reason}). Start a server: otel-feedback up"
+                f"Nobody answers at {self.url} ({reason}). Start a server: {start_command(self.url)}"
             ) from None
         return response
 

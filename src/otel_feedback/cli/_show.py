@@ -6,6 +6,7 @@ in it. What a terminal would obey or hide (escape sequences, controls, direction
 
 import datetime as dt
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,9 @@ LONGEST_CELL: Final = 160
 
 ROOMY: Final = 110
 """Columns from which on a terminal gets the columns that are good to have."""
+
+UNBOUNDED: Final = 1_000_000
+"""Columns of what is no terminal."""
 
 _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 _CONTROL_PICTURES: Final = 0x2400
@@ -71,11 +75,17 @@ def plain(text: object, style: str = "", *, lines: bool = False, longest: int | 
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that reads no markup or emoji codes, highlights nothing, and writes any character somehow."""
+    """Return a console that reads no markup or emoji codes, highlights nothing, and writes any character somehow.
+
+    A terminal's width is its own, or what ``COLUMNS`` says; what goes to a file or a program is not wrapped.
+    """
     stream: Any = sys.stderr if stderr else sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made.width = UNBOUNDED
+    return made
 
 
 def print_json(value: object) -> None:
@@ -133,22 +143,24 @@ def transition(vote: Mapping[str, Any]) -> Text:
     return shown
 
 
-def when(moment: object, *, date: bool = True, fine: bool = False) -> Text:
-    """Return a time in this machine's zone, to the second.
+def when(moment: object, *, date: bool = True, fine: bool = False, zone: bool = True) -> Text:
+    """Return a time in UTC, as the pages, JSON and ``--since`` have it, to the second.
 
     Args:
         moment: ISO 8601; what isn't is shown as it came.
         date: Whether the day is shown.
         fine: Whether milliseconds are shown.
+        zone: Whether it says that it is UTC; where not, the heading does.
     """
     if moment is None:
         return Text("never", style="dim")
     try:
-        local = dt.datetime.fromisoformat(str(moment).replace("Z", "+00:00")).astimezone()
+        utc = dt.datetime.fromisoformat(str(moment).replace("Z", "+00:00")).astimezone(dt.timezone.utc)
     except (ValueError, OverflowError, OSError):
         return plain(moment)
-    shown = local.strftime("%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S")
-    return Text(f"{shown}.{local.microsecond // 1000:03}" if fine else shown)
+    shown = utc.strftime("%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S")
+    shown += f".{utc.microsecond // 1000:03}" if fine else ""
+    return Text(f"{shown} UTC" if zone else shown)
 
 
 def number(count: object) -> str:

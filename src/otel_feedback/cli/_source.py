@@ -139,13 +139,14 @@ def open_server(place: Place) -> Iterator[HttpSource]:
 
 def _no_server(place: Place) -> str:
     where = DEFAULT_URL if place.data is None else f"{place.data}"
-    on = f" --data {place.data}" if place.data is not None else ""
-    return f"No server runs at {where}. Start one: otel-feedback up{on}"
+    return f"No server runs at {where}. Start one: {_addresses.start_command(folder=place.data)}"
 
 
 def _nothing(place: Place) -> str:
     if place.data is not None:
-        return f"There is nothing in {place.data} yet. Start a server there: otel-feedback up --data {place.data}"
+        return (
+            f"There is nothing in {place.data} yet. Start a server there: {_addresses.start_command(folder=place.data)}"
+        )
     return (
         f"No server runs at {DEFAULT_URL}, and there is nothing in {place.folder} yet. Start one: otel-feedback up "
         "(or say where it is: --url, --data)"

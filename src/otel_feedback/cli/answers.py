@@ -84,16 +84,16 @@ def answers(
     if not found["rows"]:
         console.print("No such answers.")
         return
-    console.print(_table(found["rows"]))
+    console.print(_table(found["rows"], fills=console.width < _show.UNBOUNDED))
     if found.get("next"):
         console.print(_show.plain(f"There are more: --after {found['next']}", "dim"), soft_wrap=True)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _show.new_table("time", "id", "template", "feedback", "question")
+def _table(rows: Sequence[Mapping[str, Any]], *, fills: bool) -> Table:
+    table = _show.new_table("time (UTC)", "id", "template", "feedback", "question")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     table.columns[4].ratio = 1
-    table.expand = True
+    table.expand = fills
     for row, name in zip(rows, _names(rows), strict=True):
         moment = _show.when(row["started_at"])
         table.add_row(

@@ -12,7 +12,7 @@ import typer
 
 from otel_feedback._keys import KEY_FILE, Keyring
 from otel_feedback.cli import _options, _show
-from otel_feedback.cli._addresses import DEFAULT_URL, is_loopback_url, is_server_of, running_url
+from otel_feedback.cli._addresses import DEFAULT_URL, is_loopback_url, is_server_of, running_url, start_command
 from otel_feedback.cli._http import RefusedError, UnreachableError
 from otel_feedback.cli._instrumentations import INSTRUMENT, Target, find_installed, find_missing, find_target
 from otel_feedback.cli._service_environment import ENDPOINTS, make_environment, name_service
@@ -46,8 +46,8 @@ def run(
 
     \b
     Examples:
+      otel-feedback run -- uvicorn app:app
       otel-feedback run -- python app.py
-      otel-feedback run -- uvicorn shop.app:app --port 8000
       otel-feedback run --name shop -- gunicorn -k uvicorn_worker.UvicornWorker app:app
       eval "$(otel-feedback run --print-env)"
     """  # noqa: D301 - \b keeps the lines below it as they are
@@ -58,7 +58,9 @@ def run(
         _print(added, as_json=as_json)
         return
     if not command or target is None or target.instrument is None:
-        raise typer.BadParameter("Say what starts the service, as in: otel-feedback run -- python app.py")
+        raise typer.BadParameter(
+            "Say what starts the service, as in: otel-feedback run -- uvicorn app:app (or: -- python app.py)"
+        )
     _execute(target.instrument, command, added)
 
 
@@ -104,10 +106,9 @@ def _look(place: Place) -> tuple[str, Mapping[str, Any] | None, str | None]:
             pass
     if any(os.environ.get(variable, "").strip() for variable in ENDPOINTS):
         return url, None, None  # spans go where the user says, which need not be a server of ours
-    on = f" --data {shlex.quote(str(place.data))}" if place.data is not None else ""
     _show.note(
         f"otel-feedback: no server answers at {url} yet, so spans will be lost until one does. Start it in another "
-        f"terminal: otel-feedback up{on}"
+        f"terminal: {start_command(url, place.data)}"
     )
     return url, None, os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip() or None
 

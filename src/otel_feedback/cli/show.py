@@ -67,7 +67,7 @@ def show(
     console = _show.console()
     for heading, part in _parts(found, attributes=attributes):
         console.print(_show.plain(heading, "bold"))
-        console.print(Padding(part, (0, 0, 1, 2)))
+        console.print(Padding(part, (0, 0, 1, 2), expand=False))
 
 
 def _parts(found: Json, *, attributes: bool) -> Iterator[tuple[str, RenderableType]]:
@@ -103,15 +103,22 @@ def _facts(found: Json) -> Table:
     facts = [("time", _show.when(found["started_at"], fine=True))]
     if found["duration_ms"] is not None:
         facts.append(("took", Text(_show.milliseconds(found["duration_ms"]))))
-    facts += [(word, _show.plain(found[name])) for name, word in FACTS.items() if found[name] not in _NOTHING]
+    facts += [(word, _show.plain(found[name])) for name, word in FACTS.items() if _tells(found, name)]
     if not found["recorded"]:
         facts.append(("note", Text("its own span never came: it was sampled out, or is on its way", style="yellow")))
     return _show.new_list(facts)
 
 
+def _tells(found: Json, name: str) -> bool:
+    """Whether a fact is one: of a template without a version the fingerprint is the version, and that says it all."""
+    if name == "prompt_fingerprint" and found[name] == found["prompt_version"]:
+        return False
+    return found[name] not in _NOTHING
+
+
 def _message(message: Json) -> RenderableType:
     role = _show.plain(message["role"] or "message", "cyan")
-    return Group(role, Padding(_show.plain(message["text"], lines=True), (0, 0, 0, 2)))
+    return Group(role, Padding(_show.plain(message["text"], lines=True), (0, 0, 0, 2), expand=False))
 
 
 def _documents(documents: Sequence[Json]) -> Table:
@@ -139,14 +146,16 @@ def _vote(vote: Json) -> RenderableType:
     for name, text in (vote["correction"] or {}).items():
         if text is not None:
             told.append(Text.assemble((f"{name}: ", "cyan"), _show.plain(text, lines=True)))
-    return Group(Text("  ").join(parts), *(Padding(one, (0, 0, 0, 2)) for one in told))
+    return Group(Text("  ").join(parts), *(Padding(one, (0, 0, 0, 2), expand=False) for one in told))
 
 
 def _evaluations(evaluations: Sequence[Json]) -> Table:
-    table = _show.new_table("time", "name", "score", "label", numbers=("score",))
+    table = _show.new_table("time (UTC)", "name", "score", "label", numbers=("score",))
     for each in evaluations:
         score = "" if each["score"] is None else f"{each['score']:.3f}"
-        table.add_row(_show.when(each["at"]), _show.plain(each["name"]), score, _show.plain(each["label"] or ""))
+        table.add_row(
+            _show.when(each["at"], zone=False), _show.plain(each["name"]), score, _show.plain(each["label"] or "")
+        )
     return table
 
 

@@ -56,7 +56,7 @@ def _tell(found: Mapping[str, Any], name: str, *, runs: bool) -> None:
     console.print(_show.plain(f"{sentence[0].upper()}{sentence[1:]}", "bold"))
     console.print(_show.new_list(_facts(found)))
     for hint in found.get("hints") or []:
-        console.print(Text.assemble(("! ", "yellow"), _show.plain(hint)))
+        console.print(Text.assemble(("! ", "yellow"), _show.plain(hint)), soft_wrap=True)  # a command in it stays whole
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:

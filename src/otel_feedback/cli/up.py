@@ -118,8 +118,9 @@ def _tell(running: "Running") -> None:
     line("  Content    ", kept)
     if not options.is_local:
         line("  Token      ", f"in {running.token_file}; other machines reach this, so it is asked for")
-    line("\nStart a service of this machine with everything set:\n")
-    line("  ", (f"otel-feedback run --url {options.listen.url} -- python app.py", "green"))
+    line("\nStart a service of this machine with everything set, by whichever command starts it:\n")
+    for command in ("uvicorn app:app", "python app.py"):
+        line("  ", (f"otel-feedback run --url {options.listen.url} -- {command}", "green"))
     line("\nor set in its environment:\n")
     for variable, value in _environment(running):
         line("  ", (f"export {variable}={value}", "green"))

@@ -64,13 +64,13 @@ def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
         if seen.metrics:
             yield "Metrics arrive, which are not kept, but no spans: set OTEL_TRACES_EXPORTER=otlp in the service."
         else:
-            yield f"Nothing has arrived yet. Start your service with: otel-feedback run --url {url} -- python app.py"
+            yield f"Nothing has arrived yet. Start your service with: {_start(url)}"
         return
     if not counts.interactions:
         if seen.telling:
             yield (
                 "Spans of model calls arrive, but no answer that can be judged: install otel-feedback in the service's "
-                "environment and start it with: otel-feedback run -- python app.py"
+                f"environment and start it with: {_start(url)}"
             )
         elif counts.spans:
             yield (
@@ -89,3 +89,8 @@ def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
             "There is feedback, but none on an answer that has arrived: have the service send its spans here, too, "
             "and see that they are sampled."
         )
+
+
+def _start(url: str) -> str:
+    """Return what starts a service, whichever kind it is."""
+    return f"otel-feedback run --url {url} -- uvicorn app:app (or: -- python app.py)"
