@@ -67,11 +67,11 @@ async def test_a_forgotten_value_is_no_retraction(http, parts):
 
 
 async def test_every_bad_handle_gets_one_and_the_same_answer(http, parts):
-    """Forged, foreign, damaged, oversized, expired, of a wrong type or missing: nobody learns which."""
+    """Forged, foreign, damaged, oversized, expired or of a wrong type: nobody learns which."""
     expired = parts.handle()
     parts.now = 31 * 86_400
-    bodies = [{"signal": "thumbs", "value": "up"}]
-    bodies += [{**bodies[0], "handle": handle} for handle in (*BAD_HANDLES, expired) if not isinstance(handle, bytes)]
+    handles = [handle for handle in (*BAD_HANDLES, expired) if handle and not isinstance(handle, bytes)]
+    bodies = [{"signal": "thumbs", "value": "up", "handle": handle} for handle in handles]
     answers = set()
     for body in bodies:
         if len(json.dumps(body)) < MAX_BODY:
@@ -79,6 +79,15 @@ async def test_every_bad_handle_gets_one_and_the_same_answer(http, parts):
             problem(response, 401)
             answers.add((response.text, response.headers["www-authenticate"]))
     assert len(answers) == 1
+    assert parts.delivery.carriers == []
+
+
+@pytest.mark.parametrize("without", [{}, {"handle": None}, {"handle": ""}])
+async def test_who_sends_no_handle_is_told_where_to_take_it_from(http, parts, without):
+    """An empty one is what a shell makes of a header that wasn't there."""
+    response = await send(http, {"signal": "thumbs", "value": "up", **without})
+    problem(response, 401)
+    assert "the feedback-handle header of the answer" in response.json()["detail"]
     assert parts.delivery.carriers == []
 
 

@@ -26,6 +26,9 @@ from otel_feedback.exceptions import ConfigurationError, DeliveryError, InvalidF
 RETRY_AFTER: Final = 5
 """Seconds after which a sender may try again."""
 
+NO_HANDLE: Final = "There is no handle: it comes in the feedback-handle header of the answer that is judged."
+"""Detail for who sends none. It tells a prober nothing, and whoever's script lost the header what to look for."""
+
 PREFLIGHT_AGE: Final = 7_200
 """Seconds for which a browser may keep a preflight's answer: the longest that any of them does."""
 
@@ -115,7 +118,8 @@ def _submit(recorder: Recorder | None, body: FeedbackBody) -> Receipt:
             source=semconv.SOURCE_CAPTURE,
         )
     except InvalidHandleError as error:
-        raise Problem(HTTPStatus.UNAUTHORIZED, str(error), headers={"WWW-Authenticate": "Handle"}) from None
+        detail = str(error) if body.handle else NO_HANDLE
+        raise Problem(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Handle"}) from None
     except InvalidFeedbackError as error:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), field=error.field) from None
     except DeliveryError as error:
