@@ -13,7 +13,6 @@ import grpc
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
@@ -123,13 +122,6 @@ def test_a_span_of_no_use_is_left_out_and_the_rest_is_kept(server, send, how):
     for number in (1, 3):
         (span,) = server.get(f"/api/answers/{number:032x}-{number:016x}")["spans"]
         assert (span["name"], span["attributes"]["feedback.model"]) == (f"span {number}", "model-1")
-
-
-@TRANSPORTS
-def test_where_nothing_is_left_out_nothing_is_said(server, send):
-    """An empty partial success, as a warning would be logged by every sender."""
-    assert send(server, with_attributes()) == ExportTracePartialSuccess()
-    assert interactions(server) == 3
 
 
 def test_ten_megabytes_are_left_out_alone_in_protobuf_and_too_large_in_json(server):

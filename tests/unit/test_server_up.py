@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from tests.unit.capture_process import environment
-from tests.unit.server_parts import FREE, ask, export, free_options, held, post, request, serving, until
+from tests.unit.server_parts import FREE, ask, export, free_options, held, post, request, serving, span, until
 
 from otel_feedback.cli import up as command
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError, StoreHeldError
@@ -155,6 +155,49 @@ def test_a_request_that_does_not_end_does_not_hold_it_up(tmp_path):
         slow.sendall(b"Content-Length: 9\r\n\r\n1")
         process.terminate()
         assert process.wait(30) == 0
+
+
+SLOW = """
+import time
+from otel_feedback.store import _commit, _writer
+_writer.QUEUE_BATCHES, _writer.GROUP_SPANS = 32, 1
+commit = _commit.Committer.commit
+def slow(self, batches):
+    time.sleep(0.2)
+    return commit(self, batches)
+_commit.Committer.commit = slow
+"""
+
+
+def test_a_slow_disk_with_a_full_queue_does_not_hold_it_up(tmp_path):
+    """It ends within five seconds; what was acknowledged is there, and all others were told to come again."""
+    answers = {}
+
+    def send(address, number):
+        trace_id = f"{number + 1:032x}"
+        body = request(span(trace_id, interaction=True))
+        with suppress(OSError, http.client.HTTPException):  # not taken by anybody
+            answers[trace_id] = post(f"http://{address}", body)
+
+    with running(tmp_path / "d", before=SLOW) as process:
+        address = url_of(process).removeprefix("http://")
+        senders = [threading.Thread(target=send, args=(address, number)) for number in range(60)]
+        for sender in senders:
+            sender.start()
+        until(lambda: {200, 429} <= {answer.status for answer in list(answers.values())}, "a full queue")
+        process.terminate()
+        assert process.wait(5) == 0
+        for sender in senders:
+            sender.join()
+        assert "Traceback" not in process.stderr.read()
+    taken = {trace_id for trace_id, answer in answers.items() if answer.status == 200}
+    others = [answer for answer in answers.values() if answer.status != 200]
+    assert {answer.status for answer in others} == {429, 503}
+    assert all(answer.headers["retry-after"] for answer in others)
+    with closing(Store.open(tmp_path / "d")) as store, store.cursor() as cursor:
+        kept = {trace_id for (trace_id,) in cursor.execute("SELECT trace_id FROM interactions").fetchall()}
+    assert taken <= kept
+    assert len(kept) < 32, "the queue was written in time"
 
 
 def test_off_opens_no_port(tmp_path):
