@@ -2,11 +2,14 @@
 
 import dataclasses
 import datetime as dt
+import re
+from pathlib import Path
 
 import pytest
 from tests.unit.web_parts import FACTS, NOW, Sender, context_of, id_of, pages, read_page
 
 from otel_feedback import semconv
+from otel_feedback.cli._instrumentations import find_missing
 from otel_feedback.store import Store, _trace
 from otel_feedback.web import render_error, render_login
 
@@ -61,9 +64,21 @@ async def test_satisfaction_is_shown_worst_first_and_leads_to_the_answers(store,
     _, text, links = await get(store, "/")
     assert text.index("answer poor") < text.index("answer good") < text.index("answer rare")
     assert "poor 17 % 5\N{EN DASH}45 % 2 / 10 / 0 12 100.0 %" in text
-    assert "rare not enough votes 1 / 0 / 0 1 \N{EN DASH}" in text
+    assert "rare not enough votes 1 / 0 / 0 1 not enough" in text
     assert "Satisfied 56 % 37\N{EN DASH}73 % Positive votes 14 Negative votes 11 Answers 25" in text
     assert "/answers?since=7d&template=answer&version=poor&feedback=bad" in links
+
+
+@pytest.mark.parametrize(("answered", "rate"), [(9, "not enough"), (10, "10.0 %")])
+async def test_the_response_rate_of_all_and_of_a_group_agree(store, sender, answered, rate):
+    """By one rule and one name: for few answers neither is a number."""
+    spans = [span for _ in range(answered - 1) for span in sender.spans()[1][:1]]
+    sender.send(*spans)
+    sender.judge(sender.answer())
+    _, text, _ = await get(store, "/")
+    assert f"Response rate {rate} Corrections" in text
+    assert f"0 / 1 / 0 {answered} {rate}" in text
+    assert "Judged" not in text
 
 
 async def test_grouping_and_filters_stand_in_the_address(store, sender):
@@ -126,6 +141,37 @@ async def test_lists_can_be_filtered(store, sender):
     assert 'value="TUPLES"' in answer.text
     _, text, _ = await get(store, "/answers?feedback=good")
     assert "None found" in text
+
+
+async def test_signals_and_reasons_are_chosen_from_those_that_there_are(store, sender):
+    """And what an address asks for is among them, even where nothing has it."""
+    sender.judge(sender.answer(), reasons=["outdated", "wrong"])
+    answer, _, _ = await get(store, "/answers?signal=stars&reason=wrong")
+    shown = {
+        name: re.findall(r'<option value="([^"]+)"( selected)?>', choice)
+        for name, choice in re.findall(r'<select name="(\w+)">(.*?)</select>', answer.text, re.DOTALL)
+    }
+    assert shown["signal"] == [("thumbs", ""), ("stars", " selected")]
+    assert shown["reason"] == [("outdated", ""), ("wrong", " selected")]
+    answer, _, _ = await get(store, "/answers")
+    assert '<input name="signal"' not in answer.text
+
+
+async def test_a_fingerprint_that_is_the_version_is_shown_once(store, sender):
+    """A template without a version has its fingerprint as one."""
+    sender.answer(attributes={semconv.FEEDBACK_PROMPT_FINGERPRINT: "0123456789ab"})
+    ids = sender.answer(
+        attributes={
+            semconv.FEEDBACK_PROMPT_FINGERPRINT: "ba9876543210",
+            semconv.FEEDBACK_PROMPT_VERSION: "ba9876543210",
+        }
+    )
+    _, text, links = await get(store, "/answers?feedback=all")
+    other = next(link for link in links if link.startswith("/answers/") and link != f"/answers/{id_of(ids)}")
+    assert "Fingerprint 0123456789ab" in (await get(store, other))[1]
+    _, text, _ = await get(store, f"/answers/{id_of(ids)}")
+    assert "answer ba9876543210" in text
+    assert "Fingerprint" not in text
 
 
 async def test_pages_lead_on_and_back(store, sender):
@@ -243,6 +289,24 @@ async def test_every_answer_is_guarded(store, path):
     assert "frame-ancestors 'none'" in policy
     for inline in ("<style>", " style=", "javascript:", " onclick", "<script>"):
         assert inline not in answer.text.split("<svg", 1)[0]
+
+
+async def test_setup_installs_what_the_readme_installs_and_the_command_line_proposes(store):
+    """One way for all three: the packages by name, and by version where there are only early ones."""
+    answer, _, _ = await get(store, "/setup")
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    lines = [re.search(r"pip install '[^']*' (opentelemetry-[^<\n]*)", page)[1] for page in (answer.text, readme)]
+    proposed = find_missing({"fastapi": "0.100", "openai": "2"})
+    assert lines == [" ".join(proposed[1:])] * 2
+    assert "bootstrap" not in answer.text + readme
+
+
+async def test_setup_names_a_server_that_is_not_at_the_usual_place(store):
+    """The command is one to copy, for ASGI and for a script."""
+    _, text, _ = await get(store, "/setup")
+    assert "otel-feedback run -- uvicorn app:app # or: -- python app.py" in text
+    _, text, _ = await get(store, "/setup", status=lambda: {"url": "http://127.0.0.1:9000"})
+    assert "otel-feedback run --url http://127.0.0.1:9000 -- uvicorn app:app" in text
 
 
 async def test_setup_tells_what_came_and_what_to_do(store):

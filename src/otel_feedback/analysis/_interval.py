@@ -18,6 +18,11 @@ class Share(NamedTuple):
     high: float | None
 
 
+def response_rate(voted: int, answered: int) -> float | None:
+    """Return which share of answers was voted on, in [0, 1]; ``None`` below ``ENOUGH`` answers."""
+    return voted / answered if answered >= ENOUGH else None
+
+
 def wilson(positive: int, negative: int) -> Share:
     """Return positive / (positive + negative) with its 95 % interval; nothing below ``ENOUGH``.
 

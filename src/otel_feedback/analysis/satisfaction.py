@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_feedback import semconv
-from otel_feedback.analysis._interval import ENOUGH, wilson
+from otel_feedback.analysis._interval import response_rate, wilson
 from otel_feedback.analysis._views import SatisfactionRow, TrendPoint
 from otel_feedback.exceptions import InvalidQueryError
 from otel_feedback.store._gather import in_utc
@@ -215,7 +215,7 @@ def _row(key: dict[str, str], answered: int, voted: int, tally: Tally) -> Satisf
         key=key,
         interactions=answered,
         voted=voted,
-        response_rate=voted / answered if answered >= ENOUGH else None,
+        response_rate=response_rate(voted, answered),
         positive=positive,
         negative=negative,
         neutral=tally.standing[semconv.NEUTRAL],

@@ -91,7 +91,7 @@ def _table(groups: Sequence[str], rows: Sequence[Mapping[str, Any]], *, roomy: b
         cells = [_show.plain(key.get(group.replace("-", "_"), ""), longest=_show.LONGEST_CELL) for group in groups]
         cells += [
             Text(f"{row['interactions']:,}"),
-            Text(f"{row['voted']:,} ({_show.percent(row['response_rate'])})" if roomy else f"{row['voted']:,}"),
+            Text(_voted(row, roomy=roomy)),
             Text(f"{row['positive']:,}"),
             Text(f"{row['negative']:,}"),
         ]
@@ -103,3 +103,9 @@ def _table(groups: Sequence[str], rows: Sequence[Mapping[str, Any]], *, roomy: b
             cells.append(_show.plain(told))
         table.add_row(*cells)
     return table
+
+
+def _voted(row: Mapping[str, Any], *, roomy: bool) -> str:
+    """Return how many answers were voted on; where there is room, and enough of them, as a share of all too."""
+    rate = row["response_rate"]
+    return f"{row['voted']:,} ({_show.percent(rate)})" if roomy and rate is not None else f"{row['voted']:,}"

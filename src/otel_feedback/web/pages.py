@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from otel_feedback.analysis._interval import wilson
+from otel_feedback.analysis._interval import ENOUGH, response_rate, wilson
 from otel_feedback.analysis._views import SatisfactionRow, TrendPoint
 from otel_feedback.analysis.satisfaction import options, satisfaction, trend
 from otel_feedback.exceptions import InvalidQueryError, NotFoundError
@@ -119,6 +119,7 @@ async def _satisfaction_page(context: Context, request: Request) -> Response:
         rows=rows[:_MOST_ROWS],
         more=max(0, len(rows) - _MOST_ROWS),
         total=_add_up(rows),
+        enough=ENOUGH,
         points=points,
         revision=_revision(points),
     )
@@ -216,18 +217,17 @@ def _read_query(fields: Mapping[str, str]) -> tuple[dict[str, str], Filter]:
 
 
 def _common(context: Context, here: str, query: dict[str, str], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    shown = {name: list(choices.get(name, ())) for name in FACTS}
+    shown = {name: list(choices.get(name, ())) for name in (*FACTS, "signal", "reason")}
     for name, values in shown.items():
-        if query[name] and query[name] not in values:
+        if query.get(name) and query[name] not in values:
             values.append(query[name])
-    extra = {name: list(choices.get(name, ())) for name in ("signal", "reason")}
     return {
         "context": context,
         "here": here,
         "query": query,
         "ranges": RANGES,
         "facts": FACTS,
-        "choices": shown | extra,
+        "choices": shown,
     }
 
 
@@ -235,7 +235,8 @@ def _add_up(rows: Sequence[SatisfactionRow]) -> dict[str, Any]:
     names = ("interactions", "voted", "positive", "negative", "corrections")
     total = {name: sum(getattr(row, name) for row in rows) for name in names}
     share = wilson(total["positive"], total["negative"])
-    return {**total, "satisfaction": share.value, "low": share.low, "high": share.high}
+    rate = response_rate(total["voted"], total["interactions"])
+    return {**total, "response_rate": rate, "satisfaction": share.value, "low": share.low, "high": share.high}
 
 
 def _revision(points: Sequence[TrendPoint]) -> str:
