@@ -15,12 +15,13 @@ from otel_feedback.capture import connections
 from otel_feedback.capture.connections import BoundedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
-LARGE = 8 * 1024 * 1024
-"""Bytes that no buffers of a connection hold."""
+LARGE = 512 * 1024
+"""Bytes that no buffers of these connections hold."""
+PARTS = {"/large": [bytes(LARGE)], "/parts": [bytes(65_536)] * (LARGE // 65_536), "/small": [bytes(50_000)]}
 
 
 async def answering(scope, receive, send):
-    """Answer at once, when the body is there, never, or with much; by the path."""
+    """Answer at once, when the body is there, never, or with much, at once or in parts; by the path."""
     path = scope["path"]
     size = 0
     while path == "/body":
@@ -30,10 +31,12 @@ async def answering(scope, receive, send):
             break
     if path == "/never":
         await asyncio.Event().wait()
-    body = bytes(LARGE) if path == "/large" else json.dumps(size).encode()
-    headers = [(b"content-length", str(len(body)).encode())]
+    parts = PARTS.get(path, [json.dumps(size).encode()])
+    headers = [(b"content-length", str(sum(map(len, parts))).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 class Serving:
@@ -53,14 +56,19 @@ class Serving:
         self.connections = self.uvicorn.server_state.connections
 
     def connect(self):
-        """Open a connection on which nothing is said yet."""
-        return contextlib.closing(socket.create_connection(("127.0.0.1", self.port), timeout=20))
+        """Open a connection on which nothing is said yet, and on which little is under way at once."""
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", self.port))
+        return contextlib.closing(connection)
 
 
 @pytest.fixture
 def server():
     """A server of the test's own."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         serving = Serving(listening)
         thread = threading.Thread(target=lambda: asyncio.run(serving.uvicorn.serve([listening])))
         thread.start()
@@ -129,6 +137,27 @@ def test_a_request_that_does_not_come_is_not_waited_for(server, monkeypatch, beg
             assert time.monotonic() - start < 4, "uvicorn's own patience is 5 s, from the last byte on"
             send(connection, b"\r\n" if begun.endswith(b"\r\n") and not begun.startswith(HEAD[:9]) else b"x")
             time.sleep(0.05)
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(server, monkeypatch):
+    """Many of them would leave none for others."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with server.connect() as connection:
+        assert answer(connection) == ""
+
+
+def test_a_connection_is_kept_for_the_next_request(server, monkeypatch):
+    """Its time begins anew with each."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    with server.connect() as connection:
+        for _ in range(4):
+            time.sleep(0.2)
+            connection.sendall(HEAD + b"content-length: 0\r\n\r\n")
+            found = b""
+            while not found.endswith(b"\r\n\r\n0"):
+                part = connection.recv(1000)
+                assert part
+                found += part
 
 
 def test_a_request_that_is_answered_slowly_is_waited_for(server, monkeypatch):
@@ -202,23 +231,36 @@ def test_requests_that_wait_on_a_connection_are_bounded(server, monkeypatch):
         until(lambda: len(server.connections) == 1, "the other")
 
 
-def test_who_does_not_read_is_not_waited_for(server, monkeypatch):
-    """Memory is held for readers."""
+@pytest.mark.parametrize("path", PARTS)
+def test_who_does_not_read_is_not_waited_for(server, monkeypatch, path):
+    """Memory is held for readers, whether the answer is all on its way or not."""
     monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
     with server.connect() as connection:
-        connection.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+        connection.sendall(b"GET %b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" % path.encode())
         until(lambda: len(server.connections) == 1, "it")
         until(lambda: not server.connections, "the end")
 
 
-def test_who_reads_slowly_is_waited_for(server, monkeypatch):
+@pytest.mark.parametrize("path", PARTS)
+def test_who_reads_slowly_is_waited_for(server, monkeypatch, path):
     """As long as it reads."""
-    monkeypatch.setattr(connections, "STALL_SECONDS", 0.8)
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.2)
     with server.connect() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-        connection.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        connection.sendall(b"GET %b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" % path.encode())
         size = 0
-        while part := connection.recv(256 * 1024, socket.MSG_WAITALL):
+        while part := connection.recv(65_536):
             size += len(part)
-            time.sleep(0.04)
-        assert size > LARGE
+            time.sleep(0.01)
+        assert size > sum(map(len, PARTS[path]))
+
+
+def test_who_stops_reading_is_not_waited_for(server, monkeypatch):
+    """Having read before is no reason."""
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.2)
+    with server.connect() as connection:
+        connection.sendall(b"GET /parts HTTP/1.1\r\nhost: a\r\n\r\n")
+        until(lambda: len(server.connections) == 1, "it")
+        size = 0
+        while size < LARGE // 2:
+            size += len(connection.recv(65_536))
+        until(lambda: not server.connections, "the end")

@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from tests.unit.server_parts import (
     FREE,
+    METHODS,
     PROTOBUF,
     RefusedError,
     ask,
@@ -20,6 +21,7 @@ from tests.unit.server_parts import (
 )
 
 from otel_feedback.exceptions import ConfigurationError, StoreError
+from otel_feedback.intake import MAX_BODY
 from otel_feedback.server.door import Door, Hosts, host_of
 from otel_feedback.server.options import Address, ServerOptions, default_data
 from otel_feedback.server.token import COOKIE, Token
@@ -142,12 +144,36 @@ def test_what_is_not_the_token_opens_nothing(wrong):
     assert status("/api/status", wrong, address=FAR) == 401
 
 
-@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"])
+PROXIES = [
+    "Forwarded",
+    "X-Forwarded-For",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
+    "CF-Connecting-IP",
+]
+
+
+@pytest.mark.parametrize("name", PROXIES)
 def test_what_a_proxy_passes_on_needs_the_token(name):
     """Its connection is of this machine, whoever sent it is not."""
     assert status("/", (name, "1")) == 401
     assert status("/v1/traces", (name, "1"), method="POST") == 401
     assert status("/v1/feedback", (name, "1"), method="POST") == 200
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_what_a_proxy_passes_on_by_grpc_needs_the_token(local, name):
+    """As over HTTP."""
+    with grpc.insecure_channel(local.otlp_grpc) as channel:
+        send = channel.unary_unary(METHODS["traces"])
+        with pytest.raises(grpc.RpcError) as refused:
+            send(request(), timeout=30, metadata=[(name.lower(), "1")])
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        token = ("authorization", f"Bearer {local.token}")
+        assert send(request(), timeout=30, metadata=[(name.lower(), "1"), token]) == b""
+        assert send(request(), timeout=30, metadata=[("x-forward", "1")]) == b""
 
 
 def test_a_browser_is_led_to_the_sign_in():
@@ -243,6 +269,10 @@ def test_a_browser_signs_in_and_out(tmp_path, monkeypatch):
                 export(server.otlp_grpc, request(), token=token)
             assert refused.value.code is grpc.StatusCode.UNAUTHENTICATED
             assert server.token not in str(refused.value)
+            # Not even that it is too large is seen of a message, since nothing of it is read.
+            with pytest.raises(RefusedError) as refused:
+                export(server.otlp_grpc, bytes(MAX_BODY + 1), token=token)
+            assert refused.value.code is grpc.StatusCode.UNAUTHENTICATED
         assert export(server.otlp_grpc, request(), token=f"Bearer {server.token}") == b""
 
 

@@ -21,8 +21,14 @@ from otel_feedback.server.token import COOKIE, Token
 OTLP: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 _OPEN: Final = frozenset({"/v1/feedback", "/healthz", "/login"})
 _ANY: Final = "*"
-_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers that a proxy adds: then the request may come from anywhere, though its connection is local."""
+_PROXIES: Final = frozenset(
+    (
+        *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-host"),
+        *("cf-connecting-ip", "true-client-ip", "fastly-client-ip", "fly-client-ip", "x-envoy-external-address"),
+    )
+)
+_PROXIES_OWN: Final = "x-forwarded"
+"""Headers that a proxy adds, and what many begin with."""
 
 
 class Hosts:
@@ -114,9 +120,17 @@ class Door:
             return True
         if path.startswith("/api/db/"):
             return False
-        if self._is_local and is_loopback(host) and not any(name in headers for name in _PROXIES):
+        if self._is_local and is_loopback(host) and not was_passed_on(headers):
             return True
         return path not in OTLP and self._token.is_session(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
+
+
+def was_passed_on(names: Iterable[str]) -> bool:
+    """Whether a proxy sends a request, by its headers' names: then it may come from anywhere, though it comes locally.
+
+    A proxy that adds nothing can't be told from a program of this machine.
+    """
+    return any(name in _PROXIES or name.startswith(_PROXIES_OWN) for name in map(str.lower, names))
 
 
 def _is_foreign(path: str, headers: Headers) -> bool:

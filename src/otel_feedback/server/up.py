@@ -205,9 +205,7 @@ async def serve(options: ServerOptions, *, stop: asyncio.Event, on_ready: Callab
         recorder = make_recorder(store, keep_content=options.content_kept)
         grpc_server = None
         if options.otlp_grpc:
-            grpc_server = GrpcReceiver(
-                receiver, options.otlp_grpc, token=None if options.otlp_grpc.is_loopback else token
-            )
+            grpc_server = GrpcReceiver(receiver, options.otlp_grpc, token=token)
             stack.callback(grpc_server.stop, 0)
             options = replace(options, otlp_grpc=grpc_server.address)
         live = Live(store, asyncio.get_running_loop())
