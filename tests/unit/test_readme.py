@@ -22,9 +22,9 @@ def _python_blocks(page: str) -> list[str]:
 def test_the_readme_s_examples_run() -> None:
     """The ten-line example and the one for services that set OpenTelemetry up in code do what they say.
 
-    The service between them runs in tests/embedded/test_readme_service.py.
+    The service before them runs in tests/embedded/test_readme_service.py.
     """
-    ten_lines, _, in_code = _python_blocks("README.md")
+    _, ten_lines, in_code = _python_blocks("README.md")
     sent: list[object] = []
 
     class Delivery:
@@ -79,18 +79,42 @@ def test_contributing_names_every_module_of_the_library() -> None:
 
 
 def test_the_readme_tells_things_in_the_order_in_which_they_are_needed() -> None:
-    """One sentence, the short example, a first vote, what to type, what is emitted, settings, privacy, development."""
+    """One sentence, a first vote, the library, what to type, what is emitted, settings, privacy, development."""
     text = (REPOSITORY / "README.md").read_text()
-    opening, _, _ = text.partition("```python")
+    opening, _, _ = text.partition("\n## ")
     title, sentence = opening.strip().split("\n\n")
     assert title == "# otel-feedback"
     assert sentence.count(". ") == 0
     assert sentence.endswith(".")
     headings = re.findall("^## (.*)$", text, re.MULTILINE)
-    wanted = ["Your first vote", "Three commands", "When you outgrow it", "What is emitted", "Settings and commands"]
+    wanted = [
+        "Your first vote",
+        "Your own templates",
+        "Three commands",
+        "When you outgrow it",
+        "What is emitted",
+        "Settings and commands",
+    ]
     wanted += ["Privacy", "Development"]
     assert [heading for heading in headings if heading in wanted] == wanted
     assert headings[0] == wanted[0]
+
+
+def test_the_first_screen_of_the_readme_is_the_way_to_a_vote() -> None:
+    """What it is, then install, start, ask, judge, within 40 lines; what is typed is quiet but for what it answers."""
+    text = (REPOSITORY / "README.md").read_text()
+    screen = text.splitlines()[:40]
+    typed = [line.strip() for line in screen if line.startswith("    ")]
+    starts = (
+        "pip install ",
+        "otel-feedback up",
+        "otel-feedback run -- uvicorn app:app",
+        "curl -s ",
+        "handle=",
+        "curl -s ",
+    )
+    assert [start for line, start in zip(typed, starts, strict=True) if line.startswith(start)] == list(starts)
+    assert not re.findall(r"curl (?!-s)", text)
 
 
 def test_the_readme_has_every_command() -> None:
