@@ -318,13 +318,23 @@ def test_nothing_to_show_is_said(api):
 
 
 def test_answers_have_what_show_takes(api):
-    """Short, unless two on the page begin alike."""
+    """Short; as long as it takes where two on the page begin alike."""
     _, out, _ = call("answers", "--url", api.url)
     assert f" {ID[:12]} " in out
     assert "more: --after cursor" in out
-    api.answers["/api/answers"] = {"rows": [ANSWER, ANSWER | {"id": f"{TRACE}-{'a' * 16}"}], "next": None}
+    ids = [ID, f"{TRACE}-{'e' * 16}", f"{TRACE}-{'ed' * 8}", f"{TRACE[:20]}{'0' * 12}-{'e' * 16}", ID]
+    api.answers["/api/answers"] = {"rows": [ANSWER | {"id": one} for one in ids], "next": None}
     _, out, _ = call("answers", "--url", api.url, COLUMNS="200")
-    assert ID in out
+    assert (
+        [line.split()[2] for line in out.splitlines() if line.startswith(" 11-25")]
+        == [
+            ID,  # is there twice
+            f"{TRACE}-ee",
+            f"{TRACE}-ed",
+            f"{TRACE[:20]}0",
+            ID,
+        ]
+    )
     assert "--after" not in out
 
 

@@ -1,5 +1,6 @@
 """``otel-feedback answers``: answers and what people said of them; the bad ones first of all."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Final
@@ -13,7 +14,7 @@ from otel_feedback.cli import _options, _show
 from otel_feedback.cli._source import open_source
 
 SHORT_ID: Final = 12
-"""Hex digits of an id in a table: enough for ``show``, unless two rows begin with them."""
+"""Digits of an id in a table: enough for ``show``, unless two rows begin with them; then there are more."""
 
 
 class Which(str, Enum):
@@ -108,8 +109,15 @@ def _table(rows: Sequence[Mapping[str, Any]], *, fills: bool) -> Table:
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what ``show`` takes, as short as it is told apart."""
-    short = [str(row["id"])[:SHORT_ID] for row in rows]
-    return [str(row["id"]) if short.count(name) > 1 else name for row, name in zip(rows, short, strict=True)]
+    names: dict[str, str] = {}
+    rest, length = [str(row["id"]) for row in rows], SHORT_ID
+    while rest:
+        begun = Counter(name[:length] for name in rest)
+        alone = [name for name in rest if begun[name[:length]] == 1 or length >= len(name)]
+        names |= {name: name[:length] for name in alone}
+        rest = [name for name in rest if name not in names]
+        length += 1
+    return [names[str(row["id"])] for row in rows]
 
 
 def _feedback(row: Mapping[str, Any]) -> Text:
