@@ -1,7 +1,9 @@
 """The door: which names are answered, what pages of other origins may not do, and who needs the token."""
 
 import asyncio
+import contextlib
 import json
+import socket
 
 import grpc
 import pytest
@@ -13,6 +15,7 @@ from tests.unit.server_parts import (
     RefusedError,
     ask,
     call,
+    connect,
     export,
     free_options,
     post,
@@ -22,6 +25,7 @@ from tests.unit.server_parts import (
 
 from otel_feedback.exceptions import ConfigurationError, StoreError
 from otel_feedback.intake import MAX_BODY
+from otel_feedback.server import app as server_app
 from otel_feedback.server.door import Door, Hosts, host_of
 from otel_feedback.server.options import Address, ServerOptions, default_data
 from otel_feedback.server.token import COOKIE, Token
@@ -95,6 +99,26 @@ def test_pages_of_other_origins_do_not_ask_the_api(site, expected):
     """Our own do; programs say nothing of a site."""
     assert status("/api/answers", ("sec-fetch-site", site)) == expected
     assert status("/", ("sec-fetch-site", site)) == 200, "links from other pages lead here"
+
+
+FOREIGN = [
+    ("sec-fetch-site", "cross-site"),
+    ("sec-fetch-site", "same-site"),
+    ("origin", "http://evil.example"),
+    ("origin", "null"),
+    ("origin", "http://localhost.evil.example"),
+]
+
+
+@pytest.mark.parametrize("header", FOREIGN)
+def test_pages_of_other_origins_neither_sign_in_nor_out(header):
+    """A link to the sign-in may be anywhere."""
+    for path in ("/logout", "/login"):
+        assert status(path, header, method="POST") == 403
+        assert (
+            status(path, ("origin", "https://LOCALHOST:8443"), ("sec-fetch-site", "same-origin"), method="POST") == 200
+        )
+    assert status("/login", header) == 200
 
 
 MATRIX = {
@@ -274,6 +298,29 @@ def test_a_browser_signs_in_and_out(tmp_path, monkeypatch):
                 export(server.otlp_grpc, bytes(MAX_BODY + 1), token=token)
             assert refused.value.code is grpc.StatusCode.UNAUTHENTICATED
         assert export(server.otlp_grpc, request(), token=f"Bearer {server.token}") == b""
+
+
+def test_behind_tls_a_browser_keeps_the_cookie_from_other_ways(local):
+    """The proxy says which way it was."""
+    for scheme, secure in (("https", True), ("http", False)):
+        answer = ask(local.url, "POST", "/login", f"token={local.token}", x_forwarded_proto=scheme)
+        assert ("; Secure" in answer.headers["set-cookie"]) is secure
+
+
+def test_a_form_that_does_not_come_is_not_waited_for(local, monkeypatch):
+    """Anybody may send one."""
+    monkeypatch.setattr(server_app, "FORM_SECONDS", 0.1)
+    with contextlib.closing(connect(local.url)) as connection:
+        connection.sendall(b"POST /login HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nt")
+        assert connection.recv(12) == b"HTTP/1.1 408"
+
+
+def test_a_name_that_only_looks_like_this_machine_is_refused(tmp_path, monkeypatch):
+    """It would be reached from everywhere, without a token."""
+    found = socket.getaddrinfo("0.0.0.0", 0, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(ConfigurationError, match=r"--listen: shop\.localhost is no address of this machine alone"):
+        Embedded(free_options(tmp_path / "d", listen=Address("shop.localhost", 0))).__enter__()
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "https://evil.example", "/a\nb", "/\u00e9", ""])

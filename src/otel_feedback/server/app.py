@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
+import anyio
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,6 +29,9 @@ MakeContext = Callable[[], "Context"]
 
 SESSION_SECONDS: Final = 30 * 86_400
 """For which a browser keeps its cookie."""
+
+FORM_SECONDS: Final = 10.0
+"""Time that a form may take to arrive."""
 
 LOOPBACK_ORIGINS: Final = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 """Pages of services on this machine."""
@@ -175,7 +179,13 @@ class _Login:
             return render_login(context, next_path=path, failed=True)
         response = RedirectResponse(path, HTTPStatus.SEE_OTHER)
         response.set_cookie(
-            COOKIE, self._token.session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict"
+            COOKIE,
+            self._token.session,
+            max_age=SESSION_SECONDS,
+            path="/",
+            httponly=True,
+            samesite="strict",
+            secure=request.headers.get("x-forwarded-proto", "") == "https",  # a lie spoils only the liar's cookie
         )
         return response
 
@@ -188,9 +198,13 @@ async def _logout(_: Request) -> Response:
 
 async def _form(request: Request) -> dict[str, str]:
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _MAX_FORM:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    try:
+        with anyio.fail_after(FORM_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > _MAX_FORM:
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    except TimeoutError:
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"}) from None
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
     return {name: values[0] for name, values in fields.items()}

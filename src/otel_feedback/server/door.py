@@ -20,6 +20,7 @@ from otel_feedback.server.token import COOKIE, Token
 
 OTLP: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
 _OPEN: Final = frozenset({"/v1/feedback", "/healthz", "/login"})
+_FORMS: Final = frozenset({"/login", "/logout"})
 _ANY: Final = "*"
 _PROXIES: Final = frozenset(
     (
@@ -103,7 +104,7 @@ class Door:
         if host is None or not self._hosts.know(host):
             sentence = "This server doesn't answer to that name. Start it with --allow-host NAME to have it do so."
             return Problem(HTTPStatus.MISDIRECTED_REQUEST, sentence).response()
-        if _is_foreign(path, headers):
+        if _is_foreign(path, method, host, headers):
             return Problem(HTTPStatus.FORBIDDEN, "Pages of other origins can't do this.").response()
         if self._may_enter(path, host, headers):
             return None
@@ -130,14 +131,24 @@ def was_passed_on(names: Iterable[str]) -> bool:
 
     A proxy that adds nothing can't be told from a program of this machine.
     """
-    return any(name in _PROXIES or name.startswith(_PROXIES_OWN) for name in map(str.lower, names))
+    return any(name in _PROXIES or name.startswith(_PROXIES_OWN) for name in names)
 
 
-def _is_foreign(path: str, headers: Headers) -> bool:
+def _is_foreign(path: str, method: str, host: str, headers: Headers) -> bool:
     """Whether a page of another origin sends what only our own may, or what none may."""
     if path in OTLP:
         return "origin" in headers
-    return path.startswith("/api/") and headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+    is_form = path in _FORMS and method == "POST"
+    # Browsers tell the site only where there is TLS or a loopback address, but always the origin of a form.
+    if is_form and "origin" in headers and not _is_origin_of(headers["origin"], host):
+        return True
+    is_ours = is_form or path.startswith("/api/")
+    return is_ours and headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+
+
+def _is_origin_of(origin: str, host: str) -> bool:
+    # Without the port, which proxies leave out of the Host header.
+    return host_of([origin.partition("://")[2]]) == host
 
 
 def host_of(values: list[str]) -> str | None:

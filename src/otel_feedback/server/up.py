@@ -28,7 +28,7 @@ from otel_feedback.server.app import main_app, otlp_app
 from otel_feedback.server.door import Door, Hosts
 from otel_feedback.server.grpc_receiver import GrpcReceiver
 from otel_feedback.server.live import Live
-from otel_feedback.server.options import Address, ServerOptions
+from otel_feedback.server.options import Address, ServerOptions, is_loopback
 from otel_feedback.server.receiving import Receiver
 from otel_feedback.server.status import Place, Status
 from otel_feedback.server.token import Token
@@ -281,6 +281,7 @@ def _server(app: ASGIApp, address: Address, listening: socket.socket, options: S
         lifespan="off",
         ws="none",
         log_config=None,
+        log_level="error",  # below it anybody who sends nonsense fills the log
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -310,6 +311,9 @@ def _bind(address: Address, option: str) -> socket.socket:
         )[0]
     except (OSError, UnicodeError):
         raise ConfigurationError(f"{option}: there is no address of the name {address.host}.") from None
+    if address.is_loopback and not is_loopback(str(place[0])):
+        # Taken at its word it would need no token.
+        raise ConfigurationError(f"{option}: {address.host} is no address of this machine alone here. Use 127.0.0.1.")
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
