@@ -361,6 +361,18 @@ def test_a_large_chunk_is_kept_in_parts_and_read_whole(store):
         assert read_chunk(cursor, content, 2) is None
 
 
+def test_one_chunk_is_read_without_those_around_it(store):
+    """By the index, and not decompressed with its neighbours: else each costs what a whole group of rows does."""
+    for number in range(20):
+        store.write(batch(raw(number), chunk=bytes([number]) * 1000))
+    (content,) = store.content_databases()
+    store._writer.run(lambda: store._databases.writer.execute(f"CHECKPOINT {content}"))
+    plan = ask(store, f"EXPLAIN ANALYZE SELECT data FROM {content}.chunks WHERE chunk = 7 ORDER BY part")[0][1]
+    assert "Index Scan" in plan
+    stored = f"SELECT DISTINCT compression FROM pragma_storage_info('{content}.chunks')"
+    assert ask(store, f"{stored} WHERE column_name = 'data' AND segment_type = 'BLOB'") == [("Uncompressed",)]
+
+
 @pytest.mark.parametrize("flagged", [True, False])
 def test_what_comes_after_a_restart_completes_an_answer_of_before(tmp_path, flagged):
     first = {"span_id": span(2), "trace_id": trace(2), "attributes": {"feedback.interaction": True} if flagged else {}}
