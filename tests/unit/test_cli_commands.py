@@ -348,6 +348,15 @@ def test_a_long_question_in_the_list_has_its_end(api):
     assert "p p What is it?" in out
 
 
+def test_long_ids_leave_the_question_its_place(api):
+    """Those of one trace are long: what stands between goes into more lines."""
+    rows = [ANSWER | {"id": f"{TRACE}-{end * 16}", "question": "What is it?"} for end in "ab"]
+    api.answers["/api/answers"] = {"rows": rows, "next": None}
+    _, out, _ = call("answers", "--url", api.url)
+    assert out.count("What is it? ") == 2
+    assert max(widths(out)) == 80
+
+
 def test_an_answer_without_content_says_so(api):
     """In the list and by itself."""
     bare = {"question": None, "answer": None, "comment": None, "correction": None, "reasons": [], "feedback": []}

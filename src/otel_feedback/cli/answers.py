@@ -17,6 +17,10 @@ SHORT_ID: Final = 12
 """Digits of an id in a table: enough for ``show``, unless two rows begin with them; then there are more."""
 
 
+QUESTION: Final = 12
+"""Columns that the question has at least: what stands beside it goes into more lines."""
+
+
 class Which(str, Enum):
     """Which answers."""
 
@@ -93,8 +97,8 @@ def answers(
 def _table(rows: Sequence[Mapping[str, Any]], *, fills: bool) -> Table:
     table = _show.new_table("time (UTC)", "id", "template", "feedback", "question")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    table.columns[4].ratio = 1
-    table.expand = fills
+    if fills:
+        table.expand, table.columns[4].ratio, table.columns[4].width = True, 1, QUESTION
     for row, name in zip(rows, _names(rows), strict=True):
         moment = _show.when(row["started_at"])
         table.add_row(

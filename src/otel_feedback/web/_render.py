@@ -13,6 +13,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from otel_feedback import semconv
+from otel_feedback._limits import cut_middle
 from otel_feedback.store._views import Vote
 from otel_feedback.web import _text
 
@@ -66,6 +67,7 @@ def _environment() -> Environment:
         "show": _text.show,
         "name": lambda text: _text.show(text, _text.LONGEST_NAME),
         "plain": _text.plain,
+        "preview": lambda text: _text.show(cut_middle(text, _text.LONGEST_PREVIEW)),
         "value": _text.show_value,
         "percent": _percent,
         "number": lambda number: f"{number:,}".replace(",", "\u202f"),

@@ -14,6 +14,9 @@ LONGEST: Final = 100_000
 LONGEST_NAME: Final = 200
 """Characters of a name: of a template, a model, a span, ..."""
 
+LONGEST_PREVIEW: Final = 240
+"""Characters of a question in a list: the API has twice as many, the answer's own page all."""
+
 _LONGEST_DIFF: Final = 4_000
 """Words of both texts together that are compared; the time grows with the square."""
 
