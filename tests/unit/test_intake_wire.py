@@ -133,12 +133,13 @@ def test_logs_and_metrics_are_decoded_too():
         json.dumps(document(startTimeUnixNano=1.5)).encode(),
         json.dumps(document(startTimeUnixNano=float("nan"))).encode(),
         json.dumps(document(startTimeUnixNano=float("inf"))).encode(),
+        json.dumps(document(kind=float("inf"))).encode(),
         json.dumps(document(kind="s3cret")).replace('"s3cret"', "[]").encode(),
         json.dumps(document(attributes=[{"key": "k", "value": {"bytesValue": "s3cret*"}}])).encode(),
         json.dumps(document(attributes=[{"key": "k", "value": {"stringValue": "a", "intValue": 1}}])).encode(),
         b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": ' + b"9" * 5000 + b"}]}]}]}",
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_what_is_no_otlp_in_json_is_malformed(body):
     """Whatever it is, and nothing of it is in the error."""
@@ -156,6 +157,11 @@ def test_values_in_values_have_an_end():
         nested = {"arrayValue": {"values": [nested]}}
     with pytest.raises(MalformedError):
         decode(document(attributes=[{"key": "k", "value": nested}]))
+    deep = field(1, b"x")
+    for _ in range(200):
+        deep = field(5, field(1, deep))
+    with pytest.raises(MalformedError):
+        decode_traces(field(1, field(2, field(2, field(9, field(2, deep))))))
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"\x0a\x05abc", b"<html>", request({}).SerializeToString()[:-1]])

@@ -255,6 +255,21 @@ def test_writes_that_fail_for_want_of_room_are_refused_survived_and_leave_nothin
     assert output.startswith("refused"), errors
 
 
+def test_content_that_cannot_be_written_leaves_no_answer_without_it(tmp_path, monkeypatch):
+    """It is written first: what the main tables name can be shown, however a commit ends."""
+
+    def fail(*_):
+        raise duckdb.IOException("Could not write file")
+
+    with opened(tmp_path) as store:
+        with monkeypatch.context() as failing:
+            failing.setattr(_commit, "write_content", fail)
+            with pytest.raises(StoreError):
+                store.write(batch(interaction(1), raw(1), chunk=b"x"))
+        store.write(batch(interaction(2), raw(2), chunk=b"x"))
+        assert ask(store, "SELECT span_id FROM interactions") == [(span(2),)]
+
+
 def test_what_was_acknowledged_survives_kills_and_is_there_once(tmp_path):
     chance = random.Random(7)  # noqa: S311
     acknowledged = []
