@@ -1,5 +1,7 @@
-"""Guests keep to the host's limits: attributes on a span that isn't ours, JSON that fits without being cut, and texts
-that are cut where it harms least."""
+"""Guests keep to the host's limits: attributes on a span that isn't ours, and JSON that fits without being cut.
+
+Texts keep to ours: they are cut where it harms least.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -358,7 +358,8 @@ def test_hints_follow_what_is_missing(server):
     model = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
     export(server.otlp_grpc, request(span("c2" * 16, **model)))
     assert "no answer that can be judged" in hints(server)[0]
-    assert hints(server)[0].endswith(f": otel-feedback run --url {server.url} -- uvicorn app:app (or: -- python app.py)")
+    start = f": otel-feedback run --url {server.url} -- uvicorn app:app (or: -- python app.py)"
+    assert hints(server)[0].endswith(start)
     export(server.otlp_grpc, request(span("c3" * 16, interaction=True)))
     assert f"{server.url}/v1/feedback" in hints(server)[0]
     vote(server, True, signal="copy")

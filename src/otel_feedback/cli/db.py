@@ -63,7 +63,7 @@ def backup(
     if as_json:
         _show.print_json({"target": str(folder)})
     else:
-        _show.console().print(_show.plain(f"Copied to {folder}."))
+        _show.console().print(_show.plain(f"Copied to {folder}."), soft_wrap=True)
 
 
 @app.command("check")

@@ -1,8 +1,8 @@
 """What was asked and what was answered in one span, in whichever dialect it was recorded.
 
 Three families write the same exchange in six ways, as attributes, as span events and as log records. Each is a reader
-here, and the first one that finds something wins, the most exact form first. A prompt is more than what was asked: where
-its template was rendered with a question, that is the question.
+here, and the first one that finds something wins, the most exact form first. A prompt is more than what was asked:
+where its template was rendered with a question, that is the question.
 """
 
 import json
