@@ -208,7 +208,7 @@ def test_a_span_without_ids_is_left_out_alone(bad, with_raw):
     batch = read_traces(sent, received_ns=RECEIVED, raw=raw)
     assert [row.name for row in batch.spans] == ["a", "c"] == [kept.span.name for kept in unpack(batch.chunk)]
     assert batch.rejected == 1
-    assert batch.message == "A span was left out: its trace id or span id is no id."
+    assert batch.message == "A span was left out: its trace id or span id is no id, or a text of it is no UTF-8."
 
 
 def test_a_span_that_is_too_large_is_left_out_alone(monkeypatch):

@@ -7,8 +7,10 @@ import zlib
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.unit.intake_parts import PARENT, RECEIVED, SPAN, STARTED, TRACE, logs, request
 
 from otel_feedback.intake import (
@@ -19,6 +21,7 @@ from otel_feedback.intake import (
     decode_traces,
     gunzip,
     read_traces,
+    unpack,
     wire,
 )
 
@@ -171,11 +174,99 @@ def test_what_is_no_protobuf_is_malformed(body):
         decode_traces(body)
 
 
-def test_a_text_that_is_no_utf8_is_malformed():
-    """The specification has UTF-8 only."""
-    body = request({"name": "plain"}).SerializeToString().replace(b"plain", b"pl\xff\xfen")
+NO_UTF8 = b"\xff\xfe"
+
+
+def spoil(sent, *marks):
+    """The bytes of a request in which some texts are no UTF-8."""
+    body = sent.SerializeToString()
+    for mark in marks:
+        assert body.count(mark) == 1
+        body = body.replace(mark, (NO_UTF8 * len(mark))[: len(mark)])
+    return body
+
+
+@pytest.mark.parametrize("decoder", [decode_traces, decode_logs, decode_metrics])
+def test_a_text_that_is_no_utf8_is_malformed(decoder):
+    """The specification has UTF-8 only; where nothing else is there, nothing is kept."""
     with pytest.raises(MalformedError):
-        decode_traces(body)
+        decoder(spoil(request({"name": "plain"}), b"plain"))
+
+
+def several():
+    """A request of two services, the first with two scopes."""
+    sent = ExportTraceServiceRequest()
+    for number, (service, scope) in enumerate([("shop", "a"), ("shop", "b"), ("bank", "c")]):
+        if number != 1:
+            group = sent.resource_spans.add()
+            group.resource.attributes.add(key="service.name").value.string_value = f"service-{service}"
+        scoped = group.scope_spans.add()
+        scoped.scope.name = f"scope-{scope}"
+        for place in range(2):
+            span = scoped.spans.add(trace_id=bytes.fromhex(TRACE), name=f"name-{scope}{place}")
+            span.span_id = bytes([7, 7, 7, 7, 7, 7, number, place])
+            span.attributes.add(key="text").value.string_value = f"text-{scope}{place}"
+    return sent
+
+
+SPOILT = {
+    "a name": ([b"name-a0"], {"a1", "b0", "b1", "c0", "c1"}),
+    "an attribute": ([b"text-b1"], {"a0", "a1", "b0", "c0", "c1"}),
+    "of two services": ([b"text-b1", b"name-c0"], {"a0", "a1", "b0", "c1"}),
+    "a scope": ([b"scope-a"], {"b0", "b1", "c0", "c1"}),
+    "a resource": ([b"service-shop"], {"c0", "c1"}),
+    "a resource and a span": ([b"service-bank", b"text-a0"], {"a1", "b0", "b1"}),
+    "a scope and its span": ([b"scope-c", b"text-c0"], {"a0", "a1", "b0", "b1"}),
+}
+
+
+@pytest.mark.parametrize(("marks", "kept"), SPOILT.values(), ids=SPOILT)
+def test_a_span_that_cannot_be_read_costs_no_other(marks, kept):
+    """Nor its service's name; and what is kept can be read again, without the rest."""
+    body = spoil(several(), *marks)
+    batch = read_traces(decode_traces(body), received_ns=RECEIVED, raw=body)
+    assert ({row.name.removeprefix("name-") for row in batch.spans}, batch.rejected) == (kept, 6 - len(kept))
+    assert {row.service for row in batch.spans} == {f"service-{'bank' if name[0] == 'c' else 'shop'}" for name in kept}
+    stored = list(unpack(batch.chunk))
+    assert {span.span.name.removeprefix("name-") for span in stored} == kept
+    assert NO_UTF8 not in zlib.decompress(batch.chunk)
+
+
+def test_what_cannot_be_read_and_is_no_span_spoils_the_request():
+    """It could not be told that something was left out."""
+    sent = several()
+    sent.resource_spans.add().schema_url = "http-x"
+    with pytest.raises(MalformedError):
+        decode_traces(spoil(sent, b"http-x"))
+
+
+def test_what_protobuf_reads_in_parts_alone_is_not_kept():
+    """A value at the last level that a span may have is beyond the last that a request may have."""
+    sent = several()
+    value = sent.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="deep").value
+    depth = 0
+    while depth < wire.MAX_DEPTH and decodes(sent):
+        value = value.array_value.values.add()
+        depth += 1
+    assert 0 < depth < wire.MAX_DEPTH
+    with pytest.raises(MalformedError):
+        decode_traces(spoil(sent, b"name-c0"))
+
+
+def decodes(sent):
+    """Whether protobuf reads what it writes."""
+    try:
+        type(sent).FromString(sent.SerializeToString())
+    except DecodeError:
+        return False
+    return True
+
+
+def test_of_logs_and_metrics_nothing_is_kept_that_cannot_be_read_as_a_whole():
+    """Their senders would not hear what is missing."""
+    sent = logs(("gen_ai.user.message", {}, {"content": "hi"}), ("gen_ai.user.message", {}, {"content": "spoilt"}))
+    with pytest.raises(MalformedError):
+        decode_logs(spoil(sent, b"spoilt"))
 
 
 def test_an_empty_request_is_one():

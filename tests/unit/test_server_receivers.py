@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from tests.unit.server_parts import (
     JSON,
     PROTOBUF,
+    TRACE,
     RefusedError,
     ask,
     call,
@@ -128,6 +129,19 @@ def test_a_span_of_no_use_is_left_out_alone(server):
         assert told.rejected_spans == 1
         assert "trace id" in told.error_message
     assert spans_of(server) == before + 2
+
+
+def test_a_span_with_a_text_that_is_no_utf8_is_left_out_alone(own):
+    """The others are durable, and the sender hears of the one, by either way."""
+    body = request(span(name="spoilt"), span(span_id="c3" * 8, text="what people wrote")).replace(
+        b"spoilt", b"\xff" * 6
+    )
+    http = ExportTraceServiceResponse.FromString(post(own.otlp_http, body).body)
+    for answer in (http, ExportTraceServiceResponse.FromString(export(own.otlp_grpc, body))):
+        assert answer.partial_success.rejected_spans == 1
+        assert answer.partial_success.error_message.endswith("or a text of it is no UTF-8.")
+    assert spans_of(own) == 2, "it came twice"
+    assert [span["span_id"] for span in get(own, f"/api/answers/{TRACE}-{'c3' * 8}")["spans"]] == ["c3" * 8]
 
 
 def test_an_attribute_of_ten_megabytes_costs_only_its_span(server):

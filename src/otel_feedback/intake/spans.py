@@ -109,7 +109,7 @@ class _Walk:
                 or span_id == NO_SPAN
             ):
                 refused.add(index)
-                self._refuse("its trace id or span id is no id")
+                self._refuse("its trace id or span id is no id, or a text of it is no UTF-8")
                 continue
             if self.may_be_large and span.ByteSize() > MAX_SPAN:
                 refused.add(index)

@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from google.protobuf import json_format
@@ -46,6 +46,8 @@ _FIXED: Final = {1: 8, 5: 4}
 """Wire types of fixed width, and their bytes."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
+_UNREADABLE: Final = (DecodeError, UnicodeError, RecursionError)
+
 _M = TypeVar("_M", bound=Message)
 
 
@@ -64,11 +66,15 @@ def decode_traces(body: bytes, *, json: bool = False) -> ExportTraceServiceReque
         body: Decompressed.
         json: Whether it is OTLP's JSON; else protobuf.
 
+    Returns:
+        The request. In place of each span that can't be read, as with text that is no UTF-8, is an empty one, which
+        has no id: who reads them refuses it like others of no use, and keeps the rest.
+
     Raises:
-        MalformedError: It is neither.
+        MalformedError: It is neither, or no span of it can be read.
         TooLargeError: It has more bytes than ``MAX_BODY`` or ``MAX_JSON``, or more parts than such a request can have.
     """
-    return _decode(ExportTraceServiceRequest, body, json=json)
+    return _decode(ExportTraceServiceRequest, body, json=json, rescue=True)
 
 
 def decode_logs(body: bytes, *, json: bool = False) -> ExportLogsServiceRequest:
@@ -115,7 +121,7 @@ def gunzip(body: bytes, limit: int = MAX_BODY) -> bytes:
     return b"".join(parts)
 
 
-def _decode(kind: Callable[[], _M], body: bytes, *, json: bool) -> _M:
+def _decode(kind: Callable[[], _M], body: bytes, *, json: bool, rescue: bool = False) -> _M:
     limit = MAX_JSON if json else MAX_BODY
     if len(body) > limit:
         raise TooLargeError(f"The body has more than {limit} bytes.")
@@ -125,10 +131,81 @@ def _decode(kind: Callable[[], _M], body: bytes, *, json: bool) -> _M:
         return message
     try:
         _count_parts(body)
-        message.ParseFromString(body)
-    except (DecodeError, UnicodeError, RecursionError, IndexError):
+        try:
+            message.ParseFromString(body)
+        except _UNREADABLE:
+            if not rescue:
+                raise
+            rescued = kind()
+            good, bad = _rescue(rescued, body, 0)
+            if not good or not bad:  # none is worth it, or it is something else than a span
+                raise
+            # Once more from its bytes, as it is going to be kept: as a whole it may have too many levels still.
+            message.ParseFromString(rescued.SerializeToString())
+    except (*_UNREADABLE, IndexError):
         raise MalformedError("The body is not a valid OTLP request in protobuf.") from None
     return message
+
+
+def _rescue(message: Any, body: bytes, level: int) -> tuple[int, int]:
+    """Read a message field by field, for one span that can't be read spoils all of a request.
+
+    protobuf says of a whole message that it can't be read, not of which part, and upb has no other way. Spans that
+    can't are left empty; so are those of a resource or a scope that can't: nobody could tell whose they are.
+
+    Returns:
+        How many spans can be read, and how many can't.
+
+    Raises:
+        DecodeError: It is no protobuf.
+        IndexError: It is cut off.
+    """
+    tag_of_parts = _SPANS[level] << 3 | 2
+    whole = True
+    good = bad = 0
+    for tag, start, value, end in _fields(body):
+        if tag != tag_of_parts:
+            whole &= _merge(message, body[start:end])
+            continue
+        part = _parts(message, level).add()
+        if _merge(part, body[value:end]):
+            good += _count_spans(part, level + 1)
+        elif level == len(_SPANS) - 1:
+            bad += 1
+        else:
+            counts = _rescue(part, body[value:end], level + 1)
+            good, bad = good + counts[0], bad + counts[1]
+    if whole:
+        return good, bad
+    _empty_spans(message, level)
+    return 0, good + bad
+
+
+def _merge(message: Message, body: bytes) -> bool:
+    """Add what bytes say to a message; one that they can't be read as is left as it was."""
+    part = type(message)()
+    try:
+        part.ParseFromString(body)
+    except _UNREADABLE:
+        return False
+    message.MergeFrom(part)
+    return True
+
+
+def _parts(message: Any, level: int) -> Any:
+    return getattr(message, message.DESCRIPTOR.fields_by_number[_SPANS[level]].name)
+
+
+def _count_spans(message: Any, level: int) -> int:
+    return 1 if level == len(_SPANS) else sum(_count_spans(part, level + 1) for part in _parts(message, level))
+
+
+def _empty_spans(message: Any, level: int) -> None:
+    for part in _parts(message, level):
+        if level == len(_SPANS) - 1:
+            part.Clear()
+        else:
+            _empty_spans(part, level + 1)
 
 
 def _count_parts(body: bytes) -> None:
@@ -149,21 +226,36 @@ def _count_parts(body: bytes) -> None:
             parts += 1
             if parts > MAX_PARTS:
                 raise TooLargeError(f"The request has more than {MAX_PARTS} parts.")
-            tag, at = _varint(body, at)
-            kind = tag & 7
-            if kind == 2:  # noqa: PLR2004 - of a length
-                size, at = _varint(body, at)
-                if tag == wanted and level < deepest:
-                    waiting.append((at, at + size, level + 1))
-                at += size
-            elif kind == 0:
-                _, at = _varint(body, at)
-            elif kind in _FIXED:
-                at += _FIXED[kind]
-            else:
-                raise DecodeError("OTLP has no groups.")
+            tag, start, at = _field(body, at)
+            if tag == wanted and level < deepest:
+                waiting.append((start, at, level + 1))
         if at != end:
             raise DecodeError("A field is longer than what it is in.")
+
+
+def _fields(body: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Give the tag of each field, and where it begins, where its value does, and where both end."""
+    at = 0
+    while at < len(body):
+        tag, value, end = _field(body, at)
+        yield tag, at, value, end
+        at = end
+    if at != len(body):
+        raise DecodeError("A field is longer than what it is in.")
+
+
+def _field(body: bytes, at: int) -> tuple[int, int, int]:
+    """Return the tag of a field, where its value begins and where it ends."""
+    tag, at = _varint(body, at)
+    kind = tag & 7
+    if kind == 2:  # noqa: PLR2004 - of a length
+        size, at = _varint(body, at)
+        return tag, at, at + size
+    if kind == 0:
+        return tag, at, _varint(body, at)[1]
+    if kind in _FIXED:
+        return tag, at, at + _FIXED[kind]
+    raise DecodeError("OTLP has no groups.")
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
