@@ -133,9 +133,7 @@ def test_a_span_of_no_use_is_left_out_alone(server):
 
 def test_a_span_with_a_text_that_is_no_utf8_is_left_out_alone(own):
     """The others are durable, and the sender hears of the one, by either way."""
-    body = request(span(name="spoilt"), span(span_id="c3" * 8, text="what people wrote")).replace(
-        b"spoilt", b"\xff" * 6
-    )
+    body = request(span(name="spoilt"), span(span_id="c3" * 8, interaction=True)).replace(b"spoilt", b"\xff" * 6)
     http = ExportTraceServiceResponse.FromString(post(own.otlp_http, body).body)
     for answer in (http, ExportTraceServiceResponse.FromString(export(own.otlp_grpc, body))):
         assert answer.partial_success.rejected_spans == 1
