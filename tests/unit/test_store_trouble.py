@@ -42,10 +42,10 @@ for number in range(start, start + 10**6):
 """
 
 
-def made(folder, *, rows=3):
+def made(folder):
     """A closed store with some answers."""
     with opened(folder) as store:
-        store.write(batch(*(interaction(n) for n in range(rows)), raw(1), chunk=b"x"))
+        store.write(batch(*map(interaction, range(3)), raw(1), chunk=b"x"))
     return folder
 
 
@@ -146,12 +146,14 @@ def test_a_damaged_file_is_named_and_left_alone_and_the_folder_let_go(tmp_path, 
         assert ask(store, "SELECT count(*) FROM interactions") == [(3,)]
 
 
+@pytest.mark.parametrize("part", [0.1, 0.34, 0.9, 0.99])
 @pytest.mark.parametrize("file", ["store", "content"])
-def test_a_file_that_was_cut_off_is_named_at_the_start_or_by_a_check(tmp_path, file):
-    made(tmp_path, rows=2000)
+def test_a_file_that_was_cut_off_is_named_at_the_start_or_by_a_check(tmp_path, file, part):
+    with opened(tmp_path) as store:
+        store.write(batch(*map(interaction, range(2000)), *map(raw, range(2000)), chunk=b"x"))
     path = tmp_path / "store.duckdb" if file == "store" else content_file(tmp_path)
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 3])
+    path.write_bytes(whole[: int(len(whole) * part)])
     try:
         with opened(tmp_path) as store:
             told = " ".join(store.check())
