@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from benchmarks import install, visible
 from benchmarks.load import Load
 from benchmarks.measure import Figure, table
 from benchmarks.process import Server
+from otel_feedback.intake.chunks import pack
 from otel_feedback.intake.rows import Batch, InteractionRow
 from otel_feedback.intake.spans import read_traces
 from otel_feedback.intake.wire import decode_traces
@@ -133,7 +134,7 @@ def split_cpu(*, rounds: int = 6, batches: int = 100) -> dict[str, float]:
                 message = decode_traces(request.body)
                 decoded = time.thread_time()
                 squeezed = _Timed()
-                with mock.patch("otel_feedback.intake.spans.zlib.compress", squeezed):
+                with mock.patch("otel_feedback.intake.spans.pack", squeezed):
                     walked = time.thread_time()
                     made.append(read_traces(message, received_ns=time.time_ns(), raw=request.body))
                     ended = time.thread_time()
@@ -150,17 +151,14 @@ def split_cpu(*, rounds: int = 6, batches: int = 100) -> dict[str, float]:
 
 
 class _Timed:
-    """``zlib.compress`` with a clock."""
+    """``pack`` with a clock."""
 
     def __init__(self) -> None:
         self.took = 0.0
-        import zlib
 
-        self._compress: Callable[..., bytes] = zlib.compress
-
-    def __call__(self, data: bytes, level: int) -> bytes:
+    def __call__(self, data: bytes) -> bytes:
         begun = time.thread_time()
-        done = self._compress(data, level)
+        done = pack(data)
         self.took += time.thread_time() - begun
         return done
 

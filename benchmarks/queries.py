@@ -13,7 +13,6 @@ import resource
 import statistics
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from rich.console import Console
 
 from benchmarks.measure import Figure, table
 from otel_feedback.analysis.satisfaction import options, satisfaction, trend
-from otel_feedback.intake.rows import Batch, SpanRow
+from otel_feedback.intake import Batch, pack, trace_row
 from otel_feedback.store import Store
 from otel_feedback.store._answers import answer, answers
 from otel_feedback.store.filters import Filter
@@ -133,8 +132,8 @@ def _write_chunks(store: Store, count: int) -> None:
         first = number * SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER
         some = range(first, first + SPANS_OF_A_CHUNK // SPANS_OF_AN_ANSWER)
         data = _chunk(some, count) if number in looked else os.urandom(CHUNK_BYTES)
-        marker = SpanRow("0" * 32, f"{number:016x}", "", "chunk", "none", BEGAN_US * 1000, 0)
-        waiting.append(store.submit(Batch(RECEIVED_NS, chunk=data, spans=[marker])))
+        marker = trace_row(bytes(16), [(number.to_bytes(8, "big"), b"", BEGAN_US)])
+        waiting.append(store.submit(Batch(RECEIVED_NS, chunk=data, traces=[marker])))
         if len(waiting) == AT_ONCE:
             waiting.pop(0).result()
 
@@ -221,14 +220,18 @@ def _build_content(connection: duckdb.DuckDBPyConnection, count: int) -> None:
         """,  # noqa: S608
         {"count": count},
     )
+    members = " || ".join(
+        f"md5(i || ' {place}')[:16] || "
+        + (f"md5(i || ' {place - 1}')[:16]" if place else f"'{'0' * 16}'")
+        + f" || printf('%016x', epoch_us({_STARTED}) + {place * 1000})"
+        for place in range(SPANS_OF_AN_ANSWER)
+    )
     connection.execute(
         f"""
-        INSERT INTO spans BY NAME SELECT md5(i::VARCHAR) AS trace_id, md5(i || ' ' || place)[:16] AS span_id,
-            CASE WHEN place = 0 THEN '' ELSE md5(i || ' ' || (place - 1))[:16] END AS parent_id,
-            'span ' || place AS name, 'service ' || (hash(i) % 3) AS service,
-            {_STARTED} + to_milliseconds(place) AS started_at, 1000000 AS duration_ns,
-            1 + i * {SPANS_OF_AN_ANSWER} // {SPANS_OF_A_CHUNK} AS chunk
-        FROM range($count) t(i), (SELECT unnest(range({SPANS_OF_AN_ANSWER})) AS place) ORDER BY i, place
+        INSERT INTO traces BY NAME SELECT md5(i::VARCHAR) AS trace_id, {_STARTED} AS first_at,
+            {_STARTED} + to_milliseconds({SPANS_OF_AN_ANSWER - 1}) AS last_at, {SPANS_OF_AN_ANSWER} AS spans,
+            unhex({members}) AS members, 1 + i * {SPANS_OF_AN_ANSWER} // {SPANS_OF_A_CHUNK} AS chunk
+        FROM range($count) t(i) ORDER BY i
         """,  # noqa: S608
         {"count": count},
     )
@@ -262,7 +265,7 @@ def _chunk(numbers: range, count: int) -> bytes:
         for index in range(15):
             value = hashlib.sha256(f"{number} {place} {index}".encode()).hexdigest()
             span.attributes.add(key=f"attribute.{index}.of.the.span").value.string_value = value
-    return zlib.compress(data.SerializeToString(), 1)
+    return pack(data.SerializeToString())
 
 
 def figures(folder: Path, *, small: int = SMALL, large: int = LARGE, huge: int = HUGE) -> Iterator[Figure]:

@@ -7,7 +7,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from otel_feedback.intake import read_logs, read_traces, unpack
+from otel_feedback.intake import members_of, read_logs, read_traces, unpack
 from otel_feedback.testing import START
 
 TRACE, SPAN, PARENT = "0" * 30 + "a1", "0" * 14 + "b2", "0" * 14 + "c3"
@@ -87,6 +87,18 @@ def read_sdk(spans, *, received_ns=RECEIVED, keep_content=True):
     raw = encode_spans(spans).SerializeToString()
     decoded = ExportTraceServiceRequest.FromString(raw)
     return read_traces(decoded, received_ns=received_ns, keep_content=keep_content, raw=raw)
+
+
+def members(batch):
+    """Trace, id and parent of a batch's spans and when they started, in microseconds, as the index has them."""
+    return [(row.trace_id, *member) for row in batch.traces for member in members_of(bytes.fromhex(row.members))]
+
+
+def kept_names(batch):
+    """The names of a batch's raw spans; its index has as many."""
+    names = [kept.span.name for kept in unpack(batch.chunk)]
+    assert batch.spans == len(names)
+    return names
 
 
 def stored(*spans, **options):

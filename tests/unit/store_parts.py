@@ -2,14 +2,15 @@
 
 from contextlib import contextmanager
 
+from otel_feedback.intake.members import trace_row
 from otel_feedback.intake.rows import (
     Batch,
     DocumentRow,
     EvaluationRow,
     FeedbackRow,
     InteractionRow,
-    SpanRow,
     TextRow,
+    TraceRow,
     WordsRow,
 )
 from otel_feedback.store import Store
@@ -42,8 +43,10 @@ def feedback(number, feedback_id, seconds=1, sentiment="positive", **changes):
     return row._replace(**changes)
 
 
-def raw(number, *, started_ns=STARTED):
-    return SpanRow(trace(number), span(number), "", "GET /ask", "rag", started_ns, SECOND)
+def raw(number, *, started_ns=STARTED, of=None, parent=None):
+    """Where a span is; of another trace, and below another span, if said."""
+    ids = bytes.fromhex(span(number)), bytes.fromhex(span(parent)) if parent else b""
+    return trace_row(bytes.fromhex(trace(of or number)), [(*ids, started_ns // 1000)])
 
 
 def batch(*rows, received_ns=STARTED, **more):
@@ -54,7 +57,7 @@ def batch(*rows, received_ns=STARTED, **more):
         DocumentRow: made.documents,
         FeedbackRow: made.feedback,
         EvaluationRow: made.evaluations,
-        SpanRow: made.spans,
+        TraceRow: made.traces,
         TextRow: made.texts,
         WordsRow: made.words,
     }

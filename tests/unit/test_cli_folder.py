@@ -2,14 +2,14 @@
 
 import json
 import time
-import zlib
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from tests.unit.cli_server import call
 
 from otel_feedback.cli._source import Place, open_source
-from otel_feedback.intake.rows import Batch, DocumentRow, FeedbackRow, InteractionRow, SpanRow, TextRow, WordsRow
+from otel_feedback.intake import pack, trace_row
+from otel_feedback.intake.rows import Batch, DocumentRow, FeedbackRow, InteractionRow, TextRow, WordsRow
 from otel_feedback.store import Store
 
 SECOND = 1_000_000_000
@@ -30,7 +30,7 @@ def batch_of(*numbers, now=None, signal="thumbs", label="down", sentiment="negat
         trace, span, at = trace_of(number), f"{number:016x}", now - 60 * SECOND + number
         ids = {"trace_id": bytes.fromhex(trace), "span_id": bytes.fromhex(span)}
         spans.add(**ids, name="POST /ask", kind=2, start_time_unix_nano=at, end_time_unix_nano=at + SECOND)
-        batch.spans.append(SpanRow(trace, span, "", "POST /ask", "shop", at, SECOND))
+        batch.traces.append(trace_row(ids["trace_id"], [(ids["span_id"], b"", at // 1000)]))
         batch.interactions.append(
             InteractionRow(trace, span, at, SECOND, "POST /ask", *LABELS, *(None,) * 6, flagged=True, complete=True)
         )
@@ -40,7 +40,7 @@ def batch_of(*numbers, now=None, signal="thumbs", label="down", sentiment="negat
         rest = (at + SECOND, "explicit", sentiment, "unset", None, score, label, None, ("outdated",), "capture")
         batch.feedback.append(FeedbackRow(*vote, *rest, True, True, "c" * 32, "d" * 16, *LABELS, None))
         batch.words.append(WordsRow(*vote, at + SECOND, "Wrong.", None, None))
-    batch.chunk = zlib.compress(raw.SerializeToString(), 1)
+    batch.chunk = pack(raw.SerializeToString())
     return batch
 
 

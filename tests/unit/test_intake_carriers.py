@@ -152,7 +152,7 @@ def test_the_link_says_what_is_judged_else_the_ids_do():
 def test_a_carrier_that_judges_nothing_is_a_span_and_no_feedback(attributes):
     """It is shown in its trace, as it came."""
     batch = read({"attributes": attributes})
-    assert (len(batch.spans), batch.feedback, batch.rejected) == (1, [], 0)
+    assert (batch.spans, batch.feedback, batch.rejected) == (1, [], 0)
 
 
 @pytest.mark.parametrize("signal", ["", 5, None, ["thumbs"], "x" * 1025])

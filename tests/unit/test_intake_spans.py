@@ -9,6 +9,8 @@ from tests.unit.intake_parts import (
     SPAN,
     STARTED,
     TRACE,
+    kept_names,
+    members,
     put,
     read,
     read_sdk,
@@ -17,7 +19,7 @@ from tests.unit.intake_parts import (
 )
 
 from otel_feedback import interaction
-from otel_feedback.intake import InteractionRow, SpanRow, StoredSpan, read_traces, spans, unpack
+from otel_feedback.intake import InteractionRow, StoredSpan, read_traces, spans, unpack
 
 FLAGGED = {"feedback.interaction": True, "feedback.model": "m-1"}
 
@@ -61,7 +63,7 @@ def test_an_answer_that_our_processor_marked_is_read_as_it_was_written(seen, hos
         (1, "d1", row.span_id),
         (2, "d2", row.span_id),
     ]
-    assert len(batch.spans) == 3
+    assert batch.spans == 3
     assert batch.telling == {row.trace_id}
     assert batch.scopes == {"host"}
 
@@ -124,7 +126,7 @@ def test_facts_that_are_too_long_are_left_out():
     """As on carriers; names are cut."""
     batch = read({"attributes": {**FLAGGED, "feedback.model": "m" * 1025, "user.hash": "u" * 1025}, "name": "n" * 5000})
     [row] = batch.interactions
-    assert (row.model, row.user_hash, len(row.name), len(batch.spans[0].name)) == ("unknown", None, 1024, 1024)
+    assert (row.model, row.user_hash, len(row.name)) == ("unknown", None, 1024)
     long = [{"id": "d" * 1025}, {"id": "d"}]
     batch = read({"attributes": {**FLAGGED, "gen_ai.retrieval.documents": long}})
     assert [(row.rank, row.document_id) for row in batch.documents] == [(1, "d")]
@@ -134,23 +136,38 @@ def test_what_a_database_cannot_hold_is_replaced():
     """NUL in names, facts, ids of documents and the resource; half an emoji in JSON."""
     attributes = {**FLAGGED, "feedback.model": "m\0", "feedback.documents": '[{"id": "a\\u0000\\ud83d"}]'}
     batch = read({"attributes": attributes, "name": "n\0"}, resource={"service.name": "s\0"}, scope="c\0")
-    assert batch.spans[0][3:5] == ("n\ufffd", "s\ufffd")
+    assert batch.interactions[0][4:6] == ("n\ufffd", "s\ufffd")
     assert batch.interactions[0].model == "m\ufffd"
+    assert batch.services == {"s\ufffd"}
     assert batch.documents[0].document_id == "a\ufffd\ufffd"
     assert batch.scopes == {"c\ufffd"}
 
 
-def test_a_span_that_tells_nothing_is_one_row():
+def test_a_span_that_tells_nothing_is_in_the_index_alone():
     """Most spans of a service."""
     batch = read({"attributes": {"http.request.method": "GET", "feedback": "x"}, "parent_id": PARENT})
-    assert batch.spans == [SpanRow(TRACE, SPAN, PARENT, "work", "rag", STARTED, SECOND)]
+    assert members(batch) == [(TRACE, SPAN, PARENT, STARTED // 1000)]
+    assert batch.services == {"rag"}
     assert not any((batch.interactions, batch.feedback, batch.texts, batch.evaluations, batch.telling))
 
 
 def test_a_parent_id_that_is_none_makes_a_root():
     """Zero, or of another length."""
-    assert read({"parent_id": "0" * 16}, {"parent_id": "abcd", "span_id": PARENT}).spans[0].parent_id == ""
-    assert [row.parent_id for row in read({"parent_id": "abcd"}).spans] == [""]
+    for parent in ("0" * 16, "abcd"):
+        batch = read({"parent_id": parent, "attributes": FLAGGED})
+        assert members(batch) == [(TRACE, SPAN, "", STARTED // 1000)]
+        assert [kept.parent_id for kept in unpack(batch.chunk)] == [""]
+
+
+def test_the_spans_of_one_trace_are_one_row_of_the_index():
+    """With how many they are, and when the first and the last of them started."""
+    other = {"trace_id": "ee" * 16, "start": STARTED - SECOND}
+    batch = read({"start": STARTED + SECOND}, other, {"span_id": PARENT}, {"span_id": "ab" * 8, "start": STARTED + 999})
+    assert [row[:4] for row in batch.traces] == [
+        (TRACE, STARTED // 1000, (STARTED + SECOND) // 1000, 3),
+        ("ee" * 16, (STARTED - SECOND) // 1000, (STARTED - SECOND) // 1000, 1),
+    ]
+    assert [member[1] for member in members(batch)] == [SPAN, PARENT, "ab" * 8, SPAN]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +187,8 @@ def test_times_that_no_clock_can_have_shown_are_replaced(start, end, expected):
     """In rows; the raw span stays as it came."""
     sent = {"start": start, "end": end, "attributes": FLAGGED}
     batch = read(sent)
-    assert batch.spans[0][5:] == batch.interactions[0][2:4] == expected
+    assert batch.interactions[0][2:4] == expected
+    assert members(batch)[0][3] == expected[0] // 1000
     [kept] = unpack(batch.chunk)
     assert (kept.span.start_time_unix_nano, kept.span.end_time_unix_nano) == (start, end)
 
@@ -206,7 +224,8 @@ def test_a_span_without_ids_is_left_out_alone(bad, with_raw):
     sent = request({"name": "a"}, {"name": "b", **bad}, {"name": "c", "span_id": PARENT})
     raw = sent.SerializeToString() if with_raw else None
     batch = read_traces(sent, received_ns=RECEIVED, raw=raw)
-    assert [row.name for row in batch.spans] == ["a", "c"] == [kept.span.name for kept in unpack(batch.chunk)]
+    assert kept_names(batch) == ["a", "c"]
+    assert [member[1] for member in members(batch)] == [SPAN, PARENT]
     assert batch.rejected == 1
     assert batch.message == "A span was left out: its trace id or span id is no id, or a text of it is no UTF-8."
 
@@ -223,7 +242,7 @@ def test_a_span_that_is_too_large_is_left_out_alone(monkeypatch):
         {"events": [("e", {})] * 4},
         {"links": [(TRACE, SPAN)] * 4},
     )
-    assert [row.name for row in batch.spans] == ["fits"]
+    assert kept_names(batch) == ["fits"]
     assert batch.rejected == 4
     assert batch.message == "A span was left out: it has more than 2000 bytes; so were others."
 
@@ -231,7 +250,7 @@ def test_a_span_that_is_too_large_is_left_out_alone(monkeypatch):
 def test_where_no_span_is_left_there_is_no_chunk():
     """Nothing is written then."""
     batch = read({"trace_id": ""})
-    assert (batch.chunk, batch.spans, batch.rejected) == (None, [], 1)
+    assert (batch.chunk, batch.traces, batch.services, batch.rejected) == (None, [], set(), 1)
     assert read().chunk is None
 
 
@@ -243,7 +262,7 @@ def test_a_span_that_comes_twice_is_two_rows():
 def test_a_huge_resource_says_nothing():
     """It is kept, and not read."""
     many = {str(number): "" for number in range(10_001)}
-    assert read({}, resource={**many, "service.name": "s"}).spans[0].service == "unknown"
+    assert read({}, resource={**many, "service.name": "s"}).services == {"unknown"}
 
 
 def test_of_attributes_with_one_name_the_last_counts():
@@ -256,7 +275,7 @@ def test_of_attributes_with_one_name_the_last_counts():
 def test_the_preview_of_an_open_span_is_no_answer():
     """Logfire sends a copy of each span at its start, under another id."""
     batch = read({"attributes": {**FLAGGED, "logfire.span_type": "pending_span"}})
-    assert len(batch.spans) == 1
+    assert batch.spans == 1
     assert not batch.interactions
     assert not batch.telling
 

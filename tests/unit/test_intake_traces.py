@@ -1,13 +1,11 @@
 """What only a whole trace tells: facts of answers that don't say them, the tree, the exchange of one answer."""
 
-import zlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.intake_parts import RECEIVED, SECOND, STARTED, TRACE, messages, stored
 
-from otel_feedback.intake import Exchange, complete_trace, exchange_of, tree, unpack
+from otel_feedback.intake import Exchange, complete_trace, exchange_of, pack, tree, unpack
 
 ROOT, CHAIN, SEARCH, CHAT, LATE, VOTE = (f"{number:016x}" for number in range(1, 7))
 FLAG = {"feedback.interaction": True}
@@ -206,7 +204,7 @@ def test_an_exchange_is_there_without_an_inference():
     assert exchange_of(spans, TRACE, ROOT) == Exchange("Q", "A", None, {}, ())
 
 
-@pytest.mark.parametrize("chunk", [b"", b"no zlib", zlib.compress(b"\xff"), zlib.compress(b"\x0a\x00")[:-1]])
+@pytest.mark.parametrize("chunk", [b"", b"no zstd", pack(b"\xff"), pack(b"\x0a\x00")[:-1]])
 def test_a_damaged_chunk_is_said_to_be_damaged(chunk):
     """And nothing of it is read."""
     with pytest.raises(ValueError, match="damaged"):

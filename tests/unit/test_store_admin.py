@@ -33,7 +33,7 @@ def change(store, sql):
 
 def everything(store):
     content = store.content_databases()[0]
-    tables = ("interactions", "documents", "feedback", *(f"{content}.{name}" for name in ("spans", "chunks", "texts")))
+    tables = ("interactions", "documents", "feedback", *(f"{content}.{name}" for name in ("traces", "chunks", "texts")))
     return {table: ask(store, f"FROM {table}") for table in (*tables, f"{content}.words")}
 
 
@@ -130,7 +130,7 @@ def test_a_backup_while_all_is_written_is_whole(store, tmp_path):
     with opened(target) as copy:
         assert copy.check() == []
         content = copy.content_databases()[0]
-        behind = f"SELECT count(*) FROM interactions ANTI JOIN {content}.spans USING (trace_id, span_id)"
+        behind = f"SELECT count(*) FROM interactions ANTI JOIN {content}.traces USING (trace_id)"
         assert ask(copy, behind) == [(0,)]
 
 

@@ -1,10 +1,10 @@
 """What a store says that it has."""
 
 import datetime as dt
-import zlib
 
 from tests.unit.store_parts import SECOND, STARTED, batch, feedback, interaction, opened, raw
 
+from otel_feedback.intake import pack
 from otel_feedback.store._counts import count
 
 START = dt.datetime.fromtimestamp(STARTED / SECOND, dt.timezone.utc)
@@ -22,7 +22,7 @@ def test_only_what_says_that_it_is_an_answer_counts_as_one(tmp_path):
     copied = feedback(1, "b", seconds=3, kind="implicit", signal="copy")
     with opened(tmp_path) as store:
         store.write(batch(interaction(1), interaction(2, started_ns=STARTED + SECOND, flagged=False), judged, copied))
-        store.write(batch(feedback(3, "c", seconds=1), raw(1), raw(3), chunk=zlib.compress(b"")))
+        store.write(batch(feedback(3, "c", seconds=1), raw(1), raw(3), chunk=pack(b"")))
         store.settle()
         found = count(store)
     assert (found.interactions, found.interaction_at) == (1, START)

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.intake_parts import RECEIVED, SECOND, STARTED, request
 
-from otel_feedback.intake import read_traces
+from otel_feedback.intake import members_of, read_traces
 from otel_feedback.store import Store
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - hundreds of stores, each for a moment
 MAIN = ("interactions", "documents", "feedback", "evaluations")
-OF_CONTENT = ("spans", "texts", "words")
+OF_CONTENT = ("texts", "words")
 
 
 def ids(number, parent=None, *, trace=None):
@@ -140,9 +140,10 @@ def state_after(requests, *, look_at_once, reopened):
                 state = {table: sorted(cursor.execute(f"FROM {table}").fetchall(), key=repr) for table in MAIN}
                 content = store.content_databases()[0]
                 for table in OF_CONTENT:
-                    columns = "* EXCLUDE (chunk)" if table == "spans" else "*"
-                    rows = cursor.execute(f"SELECT DISTINCT {columns} FROM {content}.{table}").fetchall()  # noqa: S608
+                    rows = cursor.execute(f"SELECT DISTINCT * FROM {content}.{table}").fetchall()  # noqa: S608
                     state[table] = sorted(rows, key=repr)
+                rows = cursor.execute(f"SELECT trace_id, members FROM {content}.traces").fetchall()  # noqa: S608
+                state["members"] = sorted({(trace, *one) for trace, members in rows for one in members_of(members)})
         finally:
             store.close()
     return state, problems

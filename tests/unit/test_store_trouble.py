@@ -289,7 +289,7 @@ def test_what_was_acknowledged_survives_kills_and_is_there_once(tmp_path):
             content = store.content_databases()[0]
             spans = {
                 int(row[0], 16)
-                for row in ask(store, f"SELECT span_id FROM {content}.spans JOIN {content}.chunks USING (chunk)")
+                for row in ask(store, f"SELECT trace_id FROM {content}.traces JOIN {content}.chunks USING (chunk)")
             }
             assert [problem for problem in store.check() if "cut off" not in problem] == []
         assert len(found) == len(set(found))

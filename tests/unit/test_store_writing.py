@@ -66,8 +66,8 @@ def test_content_is_in_the_file_of_the_week_it_came_in(store):
     assert [first, second] == ["c_" + week_of(STARTED + n * week).replace("-", "_") for n in (0, 1)]
     assert ask(store, f"SELECT question, answer, system FROM {first}.texts") == [("Why?", None, ODD)]
     assert ask(store, f"SELECT comment, original, corrected FROM {first}.words") == [("No.", None, ODD)]
-    assert ask(store, f"SELECT data FROM {first}.spans JOIN {first}.chunks USING (chunk)") == [(b"\x00raw",)]
-    assert ask(store, f"SELECT span_id FROM {second}.spans") == [(span(2),)]
+    assert ask(store, f"SELECT data FROM {first}.traces JOIN {first}.chunks USING (chunk)") == [(b"\x00raw",)]
+    assert ask(store, f"SELECT trace_id FROM {second}.traces") == [(trace(2),)]
 
 
 def test_chunks_are_numbered_on_after_a_restart(tmp_path):

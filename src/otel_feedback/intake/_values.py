@@ -86,6 +86,12 @@ def plausible(time_ns: int, received_ns: int) -> int:
     return time_ns if MIN_NS <= time_ns <= received_ns + AHEAD_NS else received_ns
 
 
+def started_of(span: Span, received_ns: int) -> int:
+    """Return when a span started, as ``times_of`` does."""
+    started = span.start_time_unix_nano
+    return started if MIN_NS <= started <= received_ns + AHEAD_NS else received_ns
+
+
 def times_of(span: Span, received_ns: int) -> tuple[int, int]:
     """Return start and duration of a span in nanoseconds, such as a clock can have shown; none is negative."""
     started, ended = span.start_time_unix_nano, span.end_time_unix_nano

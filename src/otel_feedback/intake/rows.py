@@ -17,17 +17,16 @@ UNKNOWN_FACTS: Final = ("service", "namespace", "environment", "prompt_name", "p
 """Columns that are labels: what isn't known reads ``unknown`` there, and never NULL."""
 
 
-class SpanRow(NamedTuple):
-    """Where one raw span is: table ``spans`` of a content file."""
+class TraceRow(NamedTuple):
+    """Where raw spans are, those of one trace in one request: table ``traces`` of a content file."""
 
     trace_id: str
-    span_id: str
-    parent_id: str
-    """Empty at a root."""
-    name: str
-    service: str
-    started_ns: int
-    duration_ns: int
+    first_at: int
+    """Microseconds: when the earliest of them started, and next the latest."""
+    last_at: int
+    spans: int
+    members: str
+    """Their ids, parents and starts, as ``members.members_of`` reads them; hex here, bytes in the table."""
 
 
 class InteractionRow(NamedTuple):
@@ -159,8 +158,8 @@ class Batch:
     received_ns: int
     """Nanoseconds since 1970; decides which content file takes it."""
     chunk: bytes | None = None
-    """The kept spans as zlib-compressed ``TracesData``; ``None`` where there are none."""
-    spans: list[SpanRow] = field(default_factory=list)
+    """The kept spans as a chunk; ``None`` where there are none."""
+    traces: list[TraceRow] = field(default_factory=list)
     interactions: list[InteractionRow] = field(default_factory=list)
     documents: list[DocumentRow] = field(default_factory=list)
     feedback: list[FeedbackRow] = field(default_factory=list)
@@ -169,14 +168,21 @@ class Batch:
     words: list[WordsRow] = field(default_factory=list)
     telling: set[str] = field(default_factory=set)
     """Trace ids of spans that tell facts, for answers whose own span doesn't."""
+    services: set[str] = field(default_factory=set)
+    """Names of the services whose spans these are, and next of the instrumentation scopes, for whoever asks what has
+    arrived."""
     scopes: set[str] = field(default_factory=set)
-    """Names of the instrumentation scopes, for whoever asks what has arrived."""
     size: int = 0
     """Bytes that the request had, decompressed: what a queue counts."""
     rejected: int = 0
     """Spans that could not be used."""
     message: str = ""
     """Why, in a sentence for the sender; empty where none was rejected."""
+
+    @property
+    def spans(self) -> int:
+        """How many raw spans it has."""
+        return sum(row.spans for row in self.traces)
 
 
 class StoredSpan(NamedTuple):

@@ -1,10 +1,9 @@
 """From a request with spans to the rows of the store: the hot path, some microseconds a span.
 
 Most spans of a service tell nothing about answers. They are recognised by the names of their attributes, before any
-value is looked at, and become one row of an index; their bytes go into the batch's chunk as they came.
+value is looked at, and become a few bytes of an index; as a whole they go into the batch's chunk as they came.
 """
 
-import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -25,10 +24,12 @@ from otel_feedback.intake._names import (
     kinds_of,
 )
 from otel_feedback.intake._span import NO_SPAN, NO_TRACE, Home, ReadSpan, home_of
-from otel_feedback.intake._values import clean, fact, plausible, times_of, value_of, values_of
+from otel_feedback.intake._values import clean, fact, plausible, started_of, times_of, value_of, values_of
+from otel_feedback.intake.chunks import pack
 from otel_feedback.intake.content import strip_attributes, strip_content
 from otel_feedback.intake.feedback import add_judgements
-from otel_feedback.intake.rows import Batch, DocumentRow, InteractionRow, SpanRow, TextRow
+from otel_feedback.intake.members import trace_row
+from otel_feedback.intake.rows import Batch, DocumentRow, InteractionRow, TextRow
 from otel_feedback.intake.texts import shorten, texts_of
 
 MAX_SPAN: Final = 8 * 1024 * 1024
@@ -39,8 +40,6 @@ MAX_ATTRIBUTES: Final = 10_000
 
 MAX_NAME: Final = 1024
 """Characters of a span's name, or a scope's, in a row."""
-
-_LEVEL: Final = 1
 
 
 def read_traces(
@@ -72,9 +71,10 @@ def read_traces(
                 copies = [Span.FromString(span.SerializeToString()) for span in kept]
                 del scoped.spans[:]
                 scoped.spans.extend(copies)
-    if batch.spans:
+    if walk.members:
+        batch.traces = [trace_row(trace_id, members) for trace_id, members in walk.members.items()]
         data = raw if raw is not None and not (batch.rejected or walk.changed) else request.SerializeToString()
-        batch.chunk = zlib.compress(data, _LEVEL)
+        batch.chunk = pack(data)
     return batch
 
 
@@ -92,12 +92,13 @@ class _Walk:
         self.may_be_large = may_be_large
         self.changed = False
         """Whether content was taken out of the request."""
+        self.members: dict[bytes, list[tuple[bytes, bytes, int]]] = {}
+        """Id, parent and start in microseconds of the kept spans, by trace."""
 
     def read(self, spans: Any, home: Home) -> set[int]:
         """Read the spans of one scope, and return the indexes of those that are refused."""
         refused: set[int] = set()
-        rows = self.batch.spans
-        service = home.service
+        traces = self.members
         received_ns = self.received_ns
         for index, span in enumerate(spans):
             trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
@@ -120,23 +121,18 @@ class _Walk:
                 refused.add(index)
                 self._refuse(f"it has more than {MAX_ATTRIBUTES} attributes, events or links")
                 continue
-            started, duration = times_of(span, received_ns)
-            name = span.name
-            row = SpanRow(
-                trace_id.hex(),
-                span_id.hex(),
-                parent_id.hex() if len(parent_id) == 8 and parent_id != NO_SPAN else "",  # noqa: PLR2004 - bytes
-                name if len(name) <= MAX_NAME and "\0" not in name else clean(name[:MAX_NAME]),
-                service,
-                started,
-                duration,
-            )
-            rows.append(row)
+            started = started_of(span, received_ns)
+            members = traces.get(trace_id)
+            if members is None:
+                members = traces[trace_id] = []
+            members.append((span_id, parent_id, started // 1000))
             names = [item.key for item in attributes]
             if events or not all_dull(names):
-                self._read_more(span, row, home, names)
+                self._read_more(span, home, names)
             elif not self.keep_content and span.links:
                 self.changed |= strip_content(span)
+        if len(refused) < len(spans):
+            self.batch.services.add(home.service)
         return refused
 
     def _refuse(self, reason: str) -> None:
@@ -146,7 +142,7 @@ class _Walk:
         elif not self.batch.message.endswith("others."):
             self.batch.message = f"{self.batch.message[:-1]}; so were others."
 
-    def _read_more(self, span: Span, row: SpanRow, home: Home, names: list[str]) -> None:
+    def _read_more(self, span: Span, home: Home, names: list[str]) -> None:
         items = span.attributes
         attributes: dict[str, Any] = {}
         flags = 0
@@ -156,12 +152,22 @@ class _Walk:
                 attributes[names[index]] = value_of(items[index].value)
         if attributes.get(_foreign.LOGFIRE_SPAN_TYPE) != _foreign.LOGFIRE_PENDING:
             events = self._events(span) if span.events else []
-            seen = ReadSpan(*row[:3], row.started_ns, row.duration_ns, span, attributes, events, home)
-            self._read_telling(seen, row.name, flags)
+            parent_id = span.parent_span_id
+            seen = ReadSpan(
+                span.trace_id.hex(),
+                span.span_id.hex(),
+                parent_id.hex() if len(parent_id) == len(NO_SPAN) and parent_id != NO_SPAN else "",
+                *times_of(span, self.received_ns),
+                span,
+                attributes,
+                events,
+                home,
+            )
+            self._read_telling(seen, flags)
         if not self.keep_content and (flags & (CONTENT | DOCUMENTS) or span.events or span.links):
             self.changed |= strip_content(span)
 
-    def _read_telling(self, seen: ReadSpan, name: str, flags: int) -> None:
+    def _read_telling(self, seen: ReadSpan, flags: int) -> None:
         batch, attributes = self.batch, seen.attributes
         if flags & JUDGES or seen.events:
             add_judgements(batch, seen, keep_content=self.keep_content)
@@ -170,7 +176,7 @@ class _Walk:
         if flags & TELLS and not _dialects.tells_nothing(attributes):
             batch.telling.add(seen.trace_id)
         if attributes.get(semconv.FEEDBACK_INTERACTION) is True:
-            interaction = interaction_of(seen, name)
+            interaction = interaction_of(seen, clean(seen.span.name[:MAX_NAME]))
             batch.interactions.append(interaction)
             batch.documents += documents_of(interaction, attributes)
         if self.keep_content and (flags & TEXT or seen.events):

@@ -4,25 +4,18 @@ Pure functions over the spans of one trace as they are stored.
 """
 
 import time
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from otel_feedback import _dialects, semconv
 from otel_feedback._dialects import Role
 from otel_feedback.intake import _foreign
 from otel_feedback.intake._names import kinds_of
-from otel_feedback.intake._span import NO_SPAN, ReadSpan, home_of
+from otel_feedback.intake._span import ReadSpan, home_of
 from otel_feedback.intake._values import clean, fact, times_of, value_of, values_of
 from otel_feedback.intake.rows import DocumentRow, InteractionRow, StoredSpan
 from otel_feedback.intake.spans import MAX_NAME, document_rows, interaction_of
 from otel_feedback.intake.texts import Message, Texts, texts_of
-
-MAX_CHUNK: Final = 128 * 1024 * 1024
-"""Bytes of a chunk, decompressed."""
 
 Key = tuple[str, str]
 
@@ -45,29 +38,6 @@ class Node(NamedTuple):
     span: StoredSpan
     depth: int
     """0 at a root."""
-
-
-def unpack(chunk: bytes) -> Iterator[StoredSpan]:
-    """Decode the spans of a chunk.
-
-    Raises:
-        ValueError: It is damaged.
-    """
-    inflate = zlib.decompressobj()
-    try:
-        data = TracesData.FromString(inflate.decompress(chunk, MAX_CHUNK))
-    except (zlib.error, DecodeError):
-        raise ValueError("A chunk of raw spans is damaged.") from None
-    if not inflate.eof:
-        raise ValueError("A chunk of raw spans is damaged.")
-    for group in data.resource_spans:
-        resource = values_of(group.resource.attributes)
-        for scoped in group.scope_spans:
-            scope, version = clean(scoped.scope.name), clean(scoped.scope.version)
-            for span in scoped.spans:
-                parent = span.parent_span_id
-                parent_id = parent.hex() if len(parent) == len(NO_SPAN) and parent != NO_SPAN else ""
-                yield StoredSpan(span.trace_id.hex(), span.span_id.hex(), parent_id, span, resource, scope, version)
 
 
 def tree(spans: Iterable[StoredSpan]) -> list[Node]:

@@ -125,8 +125,8 @@ class Seen:
         """Remember who sent a batch, up to a thousand names."""
         self.telling = self.telling or bool(batch.telling)
         # Replaced and not changed: another thread may be reading.
-        if len(self.services) < _MOST_NAMES and not (names := {row.service for row in batch.spans}) <= self.services:
-            self.services |= names
+        if len(self.services) < _MOST_NAMES and not batch.services <= self.services:
+            self.services |= batch.services
         if len(self.scopes) < _MOST_NAMES and not batch.scopes <= self.scopes:
             self.scopes |= batch.scopes
 
@@ -187,5 +187,5 @@ class Receiver:
 
     def _keep(self, batch: Batch) -> "Future[None] | None":
         self.seen.note(batch)
-        rows = batch.spans or batch.texts or batch.feedback or batch.evaluations or batch.words
+        rows = batch.traces or batch.texts or batch.feedback or batch.evaluations or batch.words
         return self._store.submit(batch) if rows else None

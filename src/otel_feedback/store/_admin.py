@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from otel_feedback.store._migrations import Migration
 
 TABLES_OF_MAIN: Final = ("interactions", "documents", "feedback", "evaluations")
-TABLES_OF_CONTENT: Final = ("spans", "chunks", "texts", "words")
+TABLES_OF_CONTENT: Final = ("traces", "chunks", "texts", "words")
 
 
 class Item(NamedTuple):

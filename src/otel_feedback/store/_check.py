@@ -48,7 +48,7 @@ _TOGETHER: Final[dict[str, str]] = {
 
 _OF_CONTENT: Final[dict[str, str]] = {
     "{file}: {n} spans name raw data that isn't there.": """
-        SELECT count(*) FROM "{name}".spans s ANTI JOIN "{name}".chunks c ON s.chunk = c.chunk
+        SELECT coalesce(sum(s.spans), 0) FROM "{name}".traces s ANTI JOIN "{name}".chunks c ON s.chunk = c.chunk
     """,
     "{file}: words of {n} feedback that isn't there: of commits that were cut off.": """
         SELECT count(*) FROM "{name}".words w ANTI JOIN feedback f ON w.trace_id = f.trace_id

@@ -6,6 +6,7 @@ acknowledged and come again.
 
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from otel_feedback.intake.members import members_of
 from otel_feedback.intake.traces import complete_trace
 from otel_feedback.store import _interactions as interactions
 from otel_feedback.store._content import write_content
@@ -53,7 +54,7 @@ class Committer:
         """Forget what is remembered, and read from the files what has to be: before the first commit."""
         self._forget()
         self.pending = self._watch.load(self._databases.writer)
-        tables = [("store", "interactions"), *((name, "spans") for name in self._databases.content())]
+        tables = [("store", "interactions"), *((name, "traces") for name in self._databases.content())]
         self._rows = sum(_count(self._databases, name, table) for name, table in tables)
 
     def _forget(self) -> None:
@@ -71,7 +72,7 @@ class Committer:
         write_content(self._databases, batches)
         change = self._in_transaction(lambda: self._write(batches))
         self._databases.close_logs_to_others()
-        self._rows += change.spans + change.interactions
+        self._rows += sum(len(batch.traces) for batch in batches) + change.interactions
         return change
 
     def look(self, most: int = 2_000) -> None:
@@ -103,7 +104,7 @@ class Committer:
             if row.complete:
                 self._watch.drop(target)
                 self.pending.pop(target, None)
-        return Change(tuple(given), len(fresh), sum(len(batch.spans) for batch in batches))
+        return Change(tuple(given), len(fresh), sum(batch.spans for batch in batches))
 
     def _write_feedback(
         self, feedback: "Sequence[FeedbackRow]", traces: set[str], fresh: "Mapping[Target, InteractionRow]"
@@ -154,12 +155,13 @@ class Committer:
         for target, row in fresh.items():
             if not row.complete:
                 self._watch.put(target, row.started_ns, flagged=True)
-        watched = self._watch.among({row[0] for batch in batches for row in batch.spans})
-        if not watched:
-            return set()
-        for span in (span for batch in batches for span in batch.spans if span[0] in watched):
-            if self._watch.misses(span[:2]) and span[:2] not in fresh:
-                self._watch.put(span[:2], span.started_ns)
+        rows = [row for batch in batches for row in batch.traces]
+        watched = self._watch.among(row.trace_id for row in rows)
+        for trace_id, members in [(row.trace_id, row.members) for row in rows if row.trace_id in watched]:
+            for member in members_of(bytes.fromhex(members)):
+                target = trace_id, member.span_id
+                if self._watch.misses(target) and target not in fresh:
+                    self._watch.put(target, member.started_us * 1000)
         return {trace for trace in watched if self._watch.start(trace) is not None}
 
     def _at_hand(self, feedback: "Iterable[FeedbackRow]", votes: Votes) -> "dict[Target, Known]":

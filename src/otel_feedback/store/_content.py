@@ -28,7 +28,7 @@ def write_content(databases: "Databases", batches: "Sequence[Batch]") -> None:
     """
     weeks: defaultdict[str, list[Batch]] = defaultdict(list)
     for batch in batches:
-        if batch.spans or batch.texts or batch.words:
+        if batch.traces or batch.texts or batch.words:
             weeks[week_of(batch.received_ns)].append(batch)
     for week, some in sorted(weeks.items()):
         name = databases.open_content(week)
@@ -70,19 +70,18 @@ def _insert_week(databases: "Databases", name: str, batches: "Iterable[Batch]") 
     number = databases.next_chunk[name]
     chunks: list[tuple[int, int, bytes]] = []
     numbers: list[Iterable[int]] = []
-    spans, texts, words = [], [], []
+    traces, texts, words = [], [], []
     for batch in batches:
-        if batch.spans:
-            spans.append(batch.spans)
-            numbers.append(repeat(number, len(batch.spans)))
+        if batch.traces:
+            traces.extend(batch.traces)
+            numbers.append(repeat(number, len(batch.traces)))
         if batch.chunk:
             chunks.append((number, batch.received_ns, batch.chunk))
         texts.extend(batch.texts)
         words.extend(batch.words)
         number += 1
-    if spans:
-        columns = zip(*chain.from_iterable(spans), strict=True)
-        insert(writer, name, "spans", [*columns, list(chain.from_iterable(numbers))])
+    if traces:
+        insert(writer, name, "traces", [*zip(*traces, strict=True), list(chain.from_iterable(numbers))])
     for chunk in chunks:
         _insert_chunk(writer, name, *chunk)
     for table, rows in (("texts", texts), ("words", words)):

@@ -41,7 +41,10 @@ def count(store: "Store") -> Counts:
             "count(*) FILTER (joined) FROM feedback"
         )
         spans = [
-            (*one(f'SELECT count(*) FROM "{name}".spans'), *one(f'SELECT max(received_at) FROM "{name}".chunks'))  # noqa: S608
+            (
+                *one(f'SELECT coalesce(sum(spans), 0) FROM "{name}".traces'),  # noqa: S608 - names of ours
+                *one(f'SELECT max(received_at) FROM "{name}".chunks'),  # noqa: S608
+            )
             for name in store.content_databases()
         ]
         services = cursor.execute("SELECT DISTINCT service FROM interactions ORDER BY service LIMIT 1000").fetchall()

@@ -59,6 +59,7 @@ class Databases:
             "temp_directory": str(folder.path / "tmp"),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            "python_enable_replacements": False,  # else a name that is no table may be a variable of ours
         }
         self._gate = threading.Condition()
         self._readers: set[duckdb.DuckDBPyConnection] = set()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_feedback import semconv
+from otel_feedback.intake.members import members_of
 from otel_feedback.intake.rows import UNKNOWN_FACTS
 from otel_feedback.store._views import Correction, Document, Vote
 
@@ -144,9 +145,14 @@ class Answers:
         return {target: _told(target[1], some) for target, some in found.items()}
 
     def _parents(self) -> dict[Target, str]:
-        names = ("trace_id", "span_id", "parent_id")
-        rows = (row for database in self._content for row in self._read(f'"{database}".spans', names, below=True))
-        return {(row["trace_id"], row["span_id"]): row["parent_id"] for row in rows}
+        rows = (
+            row
+            for database in self._content
+            for row in self._read(
+                f'"{database}".traces', ("trace_id", "members"), below=True, started=("first_at", "last_at")
+            )
+        )
+        return {(row["trace_id"], it.span_id): it.parent_id for row in rows for it in members_of(row["members"])}
 
     def _words(self) -> dict[tuple[Any, ...], Row]:
         found: dict[tuple[Any, ...], Row] = {}
@@ -165,6 +171,7 @@ class Answers:
         timed: bool = True,
         below: bool = False,
         searched: Sequence[str] = (),
+        started: tuple[str, str] = ("started_at", "started_at"),
     ) -> list[Row]:
         parameters: dict[str, Any] = {"traces": ",".join(self._traces)}
         traces = "SELECT unnest(string_split($traces, ','))"
@@ -180,7 +187,7 @@ class Answers:
             first, last = self._times
             first, last = (first - BEFORE, last + AFTER) if below else (first, last)
             parameters |= {"first": first.replace(tzinfo=None), "last": last.replace(tzinfo=None)}
-            sql += " AND started_at BETWEEN $first::TIMESTAMP AND $last::TIMESTAMP"
+            sql += f" AND {started[0]} <= $last::TIMESTAMP AND {started[1]} >= $first::TIMESTAMP"
         found = self._connection.execute(sql, parameters).fetchall()
         return [dict(zip((*names, "hit"), row, strict=True)) for row in found]
 

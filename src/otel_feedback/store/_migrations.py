@@ -110,14 +110,12 @@ CONTENT: Final[tuple[Migration, ...]] = (
     Migration(
         "m001_create_tables",
         """
-        CREATE TABLE spans (
+        CREATE TABLE traces (
             trace_id VARCHAR NOT NULL,
-            span_id VARCHAR NOT NULL,
-            parent_id VARCHAR NOT NULL,
-            name VARCHAR NOT NULL,
-            service VARCHAR NOT NULL,
-            started_at TIMESTAMP NOT NULL,
-            duration_ns BIGINT NOT NULL,
+            first_at TIMESTAMP NOT NULL,
+            last_at TIMESTAMP NOT NULL,
+            spans INTEGER NOT NULL,
+            members BLOB NOT NULL,
             chunk BIGINT NOT NULL
         );
         CREATE TABLE chunks (

@@ -3,13 +3,15 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from otel_feedback.intake.traces import unpack
+from otel_feedback.intake.chunks import unpack
+from otel_feedback.intake.members import members_of
 from otel_feedback.store._content import read_chunk
 from otel_feedback.store._tables import ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from otel_feedback.intake.members import Member
     from otel_feedback.intake.rows import StoredSpan
     from otel_feedback.store._databases import Databases
     from otel_feedback.store._watch import Target
@@ -33,28 +35,40 @@ def read_traces(databases: "Databases", starts: "Mapping[str, int]") -> "dict[st
         databases: Where they are.
         starts: When the first answer of each trace started, in nanoseconds: what is far from it is not read.
     """
-    times = list(starts.values())
+    bounds = {trace: ((start - BEFORE_NS) // 1000, (start + AFTER_NS) // 1000) for trace, start in starts.items()}
     found: defaultdict[str, dict[str, StoredSpan]] = defaultdict(dict)
     for name in databases.content():
-        places = databases.writer.execute(
-            f"""
-            SELECT s.trace_id, s.span_id, s.chunk FROM "{name}".spans s
-            JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ','))::BIGINT AS start) u
-            ON s.trace_id = u.trace_id
-            AND epoch_us(s.started_at) BETWEEN (u.start - $3) // 1000 AND (u.start + $4) // 1000
-            WHERE s.started_at BETWEEN make_timestamp($5 // 1000) AND make_timestamp($6 // 1000)
-            """,  # noqa: S608
-            [ids(starts), ids(times), BEFORE_NS, AFTER_NS, min(times) - BEFORE_NS, max(times) + AFTER_NS],
-        ).fetchall()
-        if places:
-            wanted = {(trace, span) for trace, span, _ in places}
-            for span in _unpacked(databases, name, {chunk for _, _, chunk in places}):
-                if span[:2] in wanted:
-                    found[span.trace_id].setdefault(span.span_id, span)
+        wanted: set[Target] = set()
+        chunks: set[int] = set()
+        for trace, member, chunk in _members(databases, name, bounds):
+            wanted.add((trace, member.span_id))
+            chunks.add(chunk)
+        for span in _unpacked(databases, name, chunks):
+            if span[:2] in wanted:
+                found[span.trace_id].setdefault(span.span_id, span)
     return {
         trace: sorted(spans.values(), key=lambda it: (it.span.start_time_unix_nano, it.span_id))
         for trace, spans in found.items()
     }
+
+
+def _members(
+    databases: "Databases", name: str, bounds: "Mapping[str, tuple[int, int]]"
+) -> "Iterator[tuple[str, Member, int]]":
+    """The spans of some traces that started within bounds in microseconds, each with its trace and its chunk."""
+    rows = databases.writer.execute(
+        f"""
+        SELECT t.trace_id, t.members, t.chunk FROM "{name}".traces t
+        JOIN (SELECT unnest(string_split($1, ',')) AS trace_id) u ON t.trace_id = u.trace_id
+        WHERE t.first_at <= make_timestamp($2) AND t.last_at >= make_timestamp($3)
+        """,  # noqa: S608
+        [ids(bounds), max(last for _, last in bounds.values()), min(first for first, _ in bounds.values())],
+    ).fetchall()
+    for trace, members, chunk in rows:
+        first, last = bounds[trace]
+        for member in members_of(members):
+            if first <= member.started_us <= last:
+                yield trace, member, chunk
 
 
 def _unpacked(databases: "Databases", name: str, chunks: "Iterable[int]") -> "Iterator[StoredSpan]":
@@ -71,24 +85,16 @@ def find_spans(databases: "Databases", judged: "Mapping[Target, int]") -> "dict[
         databases: Where they are.
         judged: Judged spans, with the time of the feedback in nanoseconds.
     """
-    traces, spans = zip(*judged, strict=True)
-    times = list(judged.values())
+    bounds: dict[str, tuple[int, int]] = {}
+    for (trace, _), at_ns in judged.items():
+        first, last = (at_ns - JUDGED_WITHIN_NS) // 1000, (at_ns + _SKEW_NS) // 1000
+        known = bounds.setdefault(trace, (first, last))
+        bounds[trace] = min(first, known[0]), max(last, known[1])
     found: dict[Target, int] = {}
     for name in databases.content():
-        rows = databases.writer.execute(
-            f"""
-            SELECT s.trace_id, s.span_id, epoch_us(s.started_at) * 1000 FROM "{name}".spans s
-            JOIN (SELECT unnest(string_split($1, ',')) AS trace_id, unnest(string_split($2, ',')) AS span_id,
-            unnest(string_split($3, ','))::BIGINT AS at_ns) u
-            ON s.trace_id = u.trace_id AND s.span_id = u.span_id
-            AND epoch_us(s.started_at) BETWEEN (u.at_ns - $4) // 1000 AND (u.at_ns + $5) // 1000
-            WHERE s.started_at BETWEEN make_timestamp($6 // 1000) AND make_timestamp($7 // 1000)
-            """,  # noqa: S608
-            [
-                *(ids(traces), ids(spans), ids(times)),
-                *(JUDGED_WITHIN_NS, _SKEW_NS, min(times) - JUDGED_WITHIN_NS, max(times) + _SKEW_NS),
-            ],
-        ).fetchall()
-        for trace_id, span_id, started_ns in rows:
-            found[trace_id, span_id] = min(started_ns, found.get((trace_id, span_id), started_ns))
+        for trace, member, _ in _members(databases, name, bounds):
+            target, started_ns = (trace, member.span_id), member.started_us * 1000
+            judged_ns = judged.get(target)
+            if judged_ns is not None and judged_ns - JUDGED_WITHIN_NS <= started_ns <= judged_ns + _SKEW_NS:
+                found[target] = min(started_ns, found.get(target, started_ns))
     return found

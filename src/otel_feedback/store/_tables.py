@@ -12,8 +12,8 @@ from otel_feedback.intake.rows import (
     EvaluationRow,
     FeedbackRow,
     InteractionRow,
-    SpanRow,
     TextRow,
+    TraceRow,
     WordsRow,
 )
 
@@ -27,7 +27,7 @@ TABLES: Final[dict[str, tuple[str, ...]]] = {
     "documents": DocumentRow._fields,
     "feedback": (*FeedbackRow._fields, "given_at", "answered_at", "standing", "joined"),
     "evaluations": EvaluationRow._fields,
-    "spans": (*SpanRow._fields, "chunk"),
+    "traces": (*TraceRow._fields, "chunk"),
     "texts": TextRow._fields,
     "words": WordsRow._fields,
 }
@@ -41,10 +41,12 @@ _NULL: Final = "\x1e"
 _WITHIN: Final = "\x1d"
 
 _TYPES: Final = {
-    **dict.fromkeys(("duration_ns", "at_ns", "chunk", "started_ns", "given_at", "answered_at"), "BIGINT"),
+    **dict.fromkeys(
+        ("duration_ns", "at_ns", "chunk", "started_ns", "given_at", "answered_at", "first_at", "last_at"), "BIGINT"
+    ),
     **dict.fromkeys(("score", "confidence"), "DOUBLE"),
     **dict.fromkeys(("flagged", "complete", "target_sampled", "first", "standing", "joined"), "BOOLEAN"),
-    "rank": "INTEGER",
+    **dict.fromkeys(("rank", "spans"), "INTEGER"),
     "reasons": "VARCHAR[]",
 }
 _NULLABLE: Final = frozenset(
@@ -119,6 +121,8 @@ def _value(name: str, parameter: str, form: "Form") -> str:
         value = f"{parameter}::{kind}" if form == "same" else f"unnest({parameter}::{kind}[])"
     if name == "started_ns":
         return f"make_timestamp({value} // 1000)"
+    if name == "members":
+        return f"unhex({value})"
     return f"make_timestamp({value})" if name.endswith("_at") else value
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otel_feedback import _dialects, semconv
 from otel_feedback.intake._span import home_of
 from otel_feedback.intake._values import clean, plausible, times_of, values_of
-from otel_feedback.intake.traces import tree, unpack
+from otel_feedback.intake.chunks import unpack
+from otel_feedback.intake.members import members_of
+from otel_feedback.intake.traces import tree
 from otel_feedback.store._content import read_chunk
 from otel_feedback.store._gather import AFTER, BEFORE, instant
 from otel_feedback.store._views import SpanEvent, SpanLink, SpanView
@@ -54,14 +56,14 @@ def read_trace(
     parameters: dict[str, Any] = {"trace": trace_id}
     bounds = ""
     if times is not None:
-        bounds = "AND started_at BETWEEN $first::TIMESTAMP AND $last::TIMESTAMP"
+        bounds = "AND first_at <= $last::TIMESTAMP AND last_at >= $first::TIMESTAMP"
         parameters |= {
             "first": (times[0] - BEFORE).replace(tzinfo=None),
             "last": (times[1] + AFTER).replace(tzinfo=None),
         }
     for database in content:
         numbers = connection.execute(
-            f'SELECT DISTINCT chunk FROM "{database}".spans WHERE trace_id = $trace {bounds} ORDER BY chunk',  # noqa: S608
+            f'SELECT DISTINCT chunk FROM "{database}".traces WHERE trace_id = $trace {bounds} ORDER BY chunk',  # noqa: S608
             parameters,
         ).fetchall()
         for (number,) in numbers:
@@ -80,9 +82,9 @@ def read_trace(
 
 def _count(connection: "duckdb.DuckDBPyConnection", content: Sequence[str], trace_id: str) -> int:
     """Count the spans of a trace, each once, in whichever files it is sent to again."""
-    ids = " UNION ALL ".join(f'SELECT span_id FROM "{name}".spans WHERE trace_id = $trace' for name in content)  # noqa: S608
-    counted = connection.execute(f"SELECT count(DISTINCT span_id) FROM ({ids})", {"trace": trace_id}).fetchall()  # noqa: S608
-    return int(counted[0][0])
+    sql = " UNION ALL ".join(f'SELECT members FROM "{name}".traces WHERE trace_id = $trace' for name in content)  # noqa: S608
+    rows = connection.execute(sql, {"trace": trace_id}).fetchall()
+    return len({member.span_id for (members,) in rows for member in members_of(members)})
 
 
 def document_texts(spans: "Iterable[StoredSpan]") -> dict[str, str]:

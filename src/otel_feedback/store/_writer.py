@@ -178,7 +178,7 @@ class Writer:
         while self._waiting and spans < GROUP_SPANS:
             group.append(self._waiting.popleft())
             self._bytes -= group[-1].size
-            spans += len(group[-1].batch.spans)
+            spans += group[-1].batch.spans
         return group
 
     def _write(self, group: "Sequence[_Waiting]") -> None:
@@ -265,7 +265,7 @@ def _call(callback: "Callable[[Change], None]", change: Change) -> None:
 
 
 def _rows(batch: "Batch") -> int:
-    return len(batch.spans) + len(batch.interactions) + len(batch.feedback) + len(batch.texts)
+    return len(batch.traces) + len(batch.interactions) + len(batch.feedback) + len(batch.texts)
 
 
 def _perform(task: _Task) -> None:
