@@ -4,6 +4,7 @@ import datetime as dt
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from tests.unit.store_parts import SECOND, STARTED, batch, feedback, interaction
 
 from otel_feedback.analysis.satisfaction import GROUPS, satisfaction, trend
 from otel_feedback.intake.rows import UNKNOWN_FACTS, TextRow, WordsRow
+from otel_feedback.store import _select
 from otel_feedback.store._answers import answers
 from otel_feedback.store.filters import FACTS, Filter
 
@@ -195,6 +197,7 @@ def listed(answered, history, chosen, *, feedback, signal, reason, search, said)
             st.sampled_from([None, "wrong"]),
             st.sampled_from([None, "wrong", "LATE", "rice", "."]),
             st.integers(1, 4),
+            st.sampled_from([1, _select.NEAR]),
         ),
         max_size=4,
     ),
@@ -216,11 +219,12 @@ def test_pages_of_answers_are_what_the_model_lists(answered, history, comments, 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, opened(Path(folder)) as store:
         store.write(batch(*history, *answered, *rows))
         store.settle()
-        for chosen, feedback, signal, reason, search, limit in questions:
+        for chosen, feedback, signal, reason, search, limit, near in questions:
             asked = {"feedback": feedback, "signal": signal, "reason": reason, "search": search}
             found, after = [], None
             while True:
-                page = answers(store, chosen, **asked, limit=limit, after=after)
+                with patch.object(_select, "NEAR", near):
+                    page = answers(store, chosen, **asked, limit=limit, after=after)
                 found += [row.id for row in page.rows]
                 assert len(page.rows) <= limit
                 after = page.next

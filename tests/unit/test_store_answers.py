@@ -165,8 +165,8 @@ def test_below_an_answer_the_first_question_and_the_last_answer_count(store):
     store.write(
         batch(
             interaction(1),
-            *(raw(1), raw(1)._replace(span_id=span(2), parent_id=span(1))),
-            *(raw(1)._replace(span_id=span(number), parent_id=span(2)) for number in (3, 4)),
+            *(raw(1), raw(2, of=1, parent=1)),
+            *(raw(number, of=1, parent=2) for number in (3, 4)),
             text(1, "Second?", "Second.", of=span(4), started_ns=STARTED + 2 * SECOND),
             text(1, "First?", "First.", of=span(3), started_ns=STARTED + SECOND),
             text(1, "Aside?", "Aside.", of=span(9), started_ns=STARTED),  # of no known parent
@@ -178,7 +178,7 @@ def test_below_an_answer_the_first_question_and_the_last_answer_count(store):
 
 
 def test_a_circle_of_parents_ends(store):
-    loop = [raw(1)._replace(span_id=span(2), parent_id=span(3)), raw(1)._replace(span_id=span(3), parent_id=span(2))]
+    loop = [raw(2, of=1, parent=3), raw(3, of=1, parent=2)]
     store.write(batch(interaction(1), *loop, text(1, "Why?", of=span(2))))
     (row,) = answers(store, feedback="all").rows
     assert row.question is None
@@ -295,6 +295,50 @@ def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatc
         )
         assert numbers(first) + (numbers(rest) if rest else []) == expected
     assert numbers(answers(store, feedback="all", search="needles", limit=1)) == []
+
+
+@pytest.mark.parametrize("limit", range(1, 7))
+def test_search_misses_nothing_where_one_step_back_in_time_ends_and_the_next_begins(store, monkeypatch, limit):
+    monkeypatch.setattr(_select, "NEAR", 3)
+    rows, expected = [], []
+    for number in range(520):  # two at each moment; of every third nothing is recorded but what was said of it
+        seconds = number // 2
+        word = "hay" if seconds % 12 else "Needle"
+        if number % 3:
+            at = STARTED + seconds * SECOND
+            rows += [interaction(number, started_ns=at), text(number, word, started_ns=at)]
+        else:
+            vote = bad(number, seconds=seconds)
+            rows += [vote, words(vote, word)]
+        if word == "Needle":
+            expected.insert(0, number)
+    store.write(batch(*rows))
+    found, after = [], None
+    while found == [] or after:
+        page = answers(store, feedback="all", search="NEEDLE", limit=limit, after=after)
+        found += numbers(page)
+        after = page.next
+    assert found == expected
+
+
+@pytest.mark.parametrize(("newest", "steps"), [(299, 0), (290, 1), (150, 2), (50, 3)])
+def test_a_text_that_some_answers_have_is_found_without_reading_all(store, monkeypatch, newest, steps):
+    monkeypatch.setattr(_select, "NEAR", 3)
+    anywhere, read = _select.Wanted._anywhere, []
+
+    def spied(*some, oldest_us):
+        read.append(oldest_us)
+        return anywhere(*some, oldest_us=oldest_us)
+
+    monkeypatch.setattr(_select.Wanted, "_anywhere", spied)
+    rows = []
+    for number in range(300):
+        at = STARTED + number * SECOND
+        word = "needle" if number in {newest, newest - 1} else "hay"
+        rows += [interaction(number, started_ns=at), text(number, word, started_ns=at)]
+    store.write(batch(*rows))
+    assert numbers(answers(store, feedback="all", search="needle", limit=1)) == [newest]
+    assert read == [STARTED // 1000 + 277_000_000, STARTED // 1000 + 97_000_000, None][:steps]
 
 
 def test_answers_of_several_weeks_are_one_list(store):

@@ -21,7 +21,10 @@ FEEDBACK: Final = ("bad", "good", "any", "all")
 _CURSOR: Final = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})-([0-9a-f]{16})")
 
 NEAR: Final = 2000
-"""Answers that a text is looked for in, before all are."""
+"""Answers that a text is looked for in at first."""
+
+FARTHER: Final = (10, 100)
+"""How many times as far back it is looked for then, before it is looked for in all: reading everything takes long."""
 
 FEW: Final = 10_000
 """Traces with a text that are handed from one statement to the next."""
@@ -95,14 +98,24 @@ class Wanted:
         # What many answers have is among the newest: only for what few have everything is read.
         newest = self._newest(connection, max(limit, NEAR), after)
         found = self._with_text(connection, content, newest, self.search)
-        if len(found) >= limit or len(newest) < max(limit, NEAR):
+        if len(newest) < max(limit, NEAR):
             return found[:limit]
-        return found + self._anywhere(connection, content, limit - len(found), newest[-1], self.search)
+        after = newest[-1]
+        far_us = newest[0].at_us - after.at_us
+        # Few are judged, of which all are soon gone through.
+        steps = [after.at_us - times * far_us for times in FARTHER] if self._of_all else []
+        for oldest_us in (*steps, None):
+            if len(found) >= limit:
+                break
+            found += self._anywhere(connection, content, limit - len(found), after, self.search, oldest_us=oldest_us)
+            if oldest_us is not None:
+                after = Place(oldest_us, "", "")
+        return found[:limit]
 
     def _newest(self, connection: "duckdb.DuckDBPyConnection", limit: int, after: Place | None) -> list[Place]:
         parameters: dict[str, Any] = {"limit": limit}
-        bound = self._bound(connection, limit, after) if self._of_all else None
-        sql = f"{self._candidates(parameters, after, bound=bound)} {_NEWEST}"
+        oldest_us = self._oldest(connection, limit, after) if self._of_all else None
+        sql = f"{self._candidates(parameters, after, oldest_us)} {_NEWEST}"
         return _places(connection, sql, parameters)
 
     @property
@@ -113,8 +126,8 @@ class Wanted:
         self,
         parameters: dict[str, Any],
         after: Place | None,
+        oldest_us: int | None = None,
         *,
-        bound: dt.datetime | None = None,
         among: str = "true",
     ) -> str:
         """Return SQL for the places of all that match but for the text.
@@ -122,29 +135,34 @@ class Wanted:
         Args:
             parameters: Gets those that the statement needs.
             after: Where the last page ended.
-            bound: Older recorded answers may be left out.
+            oldest_us: Older ones are left out.
             among: A condition more.
         """
         branches = [self._judged(parameters, among)]
         if self._of_all:
-            branches = [self._unrecorded(parameters, among), self._recorded(parameters, after, bound, among)]
+            branches = [self._unrecorded(parameters, among), self._recorded(parameters, after, oldest_us, among)]
         where = "true"
         if after is not None:
             where = "(answered, trace_id, span_id) < (make_timestamp($at_us), $trace_id, $span_id)"
             parameters |= after._asdict()
+        if oldest_us is not None:
+            where += " AND answered >= make_timestamp($oldest_us)"
+            parameters["oldest_us"] = oldest_us
         return f"""
             SELECT epoch_us(answered) AS at_us, trace_id, span_id FROM ({" UNION ALL ".join(branches)}) WHERE {where}
         """  # noqa: S608 - names and constants of ours; values are parameters
 
-    def _bound(self, connection: "duckdb.DuckDBPyConnection", limit: int, after: Place | None) -> dt.datetime | None:
+    def _oldest(self, connection: "duckdb.DuckDBPyConnection", limit: int, after: Place | None) -> int | None:
         """Return a time so that enough answers are not older: whole blocks needn't be sorted, nor their ids read."""
         condition, parameters = self.filter.where("interactions")
         parameters["limit"] = limit
         if after is not None:
             condition += " AND interactions.started_at < make_timestamp($at_us)"
             parameters["at_us"] = after.at_us
-        sql = f"SELECT started_at FROM interactions WHERE {condition} ORDER BY started_at DESC LIMIT $limit"  # noqa: S608
-        times = [time for (time,) in connection.execute(sql, parameters).fetchall()]
+        sql = f"""
+            SELECT epoch_us(started_at) FROM interactions WHERE {condition} ORDER BY started_at DESC LIMIT $limit
+        """  # noqa: S608
+        times = [at_us for (at_us,) in connection.execute(sql, parameters).fetchall()]
         return times[-1] if len(times) == limit else None
 
     def _with_text(
@@ -172,13 +190,17 @@ class Wanted:
         limit: int,
         after: Place,
         search: Search,
+        *,
+        oldest_us: int | None,
     ) -> list[Place]:
-        """Return answers in whose trace the text is, reading all texts that can be theirs."""
+        """Return answers in whose trace the text is, reading all texts that can be theirs; older ones are left out."""
         parameters: dict[str, Any] = {"search": search.parameter}
         times = [f"started_at <= make_timestamp({after.at_us}) + {_interval(AFTER)}"]
         if self.filter.since is not None:
             times.append(f"started_at >= $since::TIMESTAMP - {_interval(BEFORE)}")
             parameters["since"] = self.filter.where("interactions")[1]["since"]
+        if oldest_us is not None:
+            times.append(f"started_at >= make_timestamp({oldest_us}) - {_interval(BEFORE)}")
         selects = []
         for name in content:
             texts = f'"{name}".texts WHERE {" AND ".join(times)}'
@@ -190,7 +212,7 @@ class Wanted:
         found = " UNION ALL ".join(selects)
         among = "trace_id IN (SELECT trace_id FROM found)"
         if not self._of_all:
-            judged = f"judged AS MATERIALIZED ({self._candidates(parameters, after)})"
+            judged = f"judged AS MATERIALIZED ({self._candidates(parameters, after, oldest_us)})"
             sql = f"WITH {judged}, found AS ({found}) SELECT * FROM judged WHERE {among} {_NEWEST}"  # noqa: S608
             return _places(connection, sql, {**parameters, "limit": limit})
         # Answers are gone through only if there is something to find: that takes a third of the time.
@@ -201,7 +223,8 @@ class Wanted:
         if len(traces) <= FEW:
             found = "SELECT unnest(string_split($traces, ',')) AS trace_id"
             parameters = {"traces": ",".join(traces)}
-        sql = f"WITH found AS MATERIALIZED ({found}) {self._candidates(parameters, after, among=among)} {_NEWEST}"
+        candidates = self._candidates(parameters, after, oldest_us, among=among)
+        sql = f"WITH found AS MATERIALIZED ({found}) {candidates} {_NEWEST}"
         return _places(connection, sql, {**parameters, "limit": limit})
 
     def _judged(self, parameters: dict[str, Any], among: str) -> str:
@@ -227,14 +250,13 @@ class Wanted:
             WHERE {" AND ".join([*conditions, condition])} GROUP BY trace_id, span_id
         """  # noqa: S608
 
-    def _recorded(self, parameters: dict[str, Any], after: Place | None, bound: dt.datetime | None, among: str) -> str:
+    def _recorded(self, parameters: dict[str, Any], after: Place | None, oldest_us: int | None, among: str) -> str:
         condition, values = self.filter.where("interactions")
         parameters |= values
         if after is not None:  # lets whole blocks be skipped, as does the next
             condition += " AND interactions.started_at <= make_timestamp($at_us)"
-        if bound is not None:
-            condition += " AND interactions.started_at >= $bound::TIMESTAMP"
-            parameters["bound"] = bound
+        if oldest_us is not None:
+            condition += " AND interactions.started_at >= make_timestamp($oldest_us)"
         return f"SELECT trace_id, span_id, started_at AS answered FROM interactions WHERE {among} AND {condition}"  # noqa: S608
 
 
