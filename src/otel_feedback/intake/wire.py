@@ -25,6 +25,9 @@ much in memory as on the wire."""
 MAX_JSON: Final = 10 * 1024 * 1024
 """Bytes of a request in JSON, decompressed: as Python objects it takes up to thirty times as much."""
 
+MAX_MEMBERS: Final = 100
+"""Parts that a gzip stream may be joined of: each copies all that is behind it. Senders make one."""
+
 MAX_PARTS: Final = 1_000_000
 """Groups, scopes and spans of a request, and of a large one their fields too: an empty span of 2 bytes becomes 170."""
 
@@ -97,14 +100,18 @@ def gunzip(body: bytes, limit: int = MAX_BODY) -> bytes:
         limit: Bytes that may come out.
 
     Raises:
-        MalformedError: It isn't gzip, is cut off, or its checksum is wrong.
+        MalformedError: It isn't gzip, is cut off, its checksum is wrong, or it has more than ``MAX_MEMBERS``.
         TooLargeError: More than ``limit`` bytes would come out.
     """
     parts: list[bytes] = []
     room = limit
     rest = body
+    members = 0
     try:
-        while rest or not parts:
+        while rest or not members:
+            members += 1
+            if members > MAX_MEMBERS:
+                raise MalformedError(f"The compressed body has more than {MAX_MEMBERS} gzip members.")
             inflate = zlib.decompressobj(_GZIP)
             while not inflate.eof:
                 part = inflate.decompress(rest, min(room + 1, _STEP))
