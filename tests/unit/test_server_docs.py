@@ -9,10 +9,11 @@ import typer
 from tests.unit.server_parts import ask, serving
 from typer.main import get_command
 
+from otel_feedback.capture import connections
 from otel_feedback.cli.up import up
 from otel_feedback.intake import wire
 from otel_feedback.intake.spans import MAX_ATTRIBUTES, MAX_SPAN
-from otel_feedback.server import app, http_receiver, live, receiving
+from otel_feedback.server import app, grpc_receiver, http_receiver, live, receiving
 from otel_feedback.server.api import Api
 
 TEXT = (Path(__file__).parents[2] / "docs" / "up.md").read_text()
@@ -49,6 +50,14 @@ def test_every_option_is_there():
         ("s", receiving.FULL_SECONDS),
         ("listeners", live.MOST_LISTENERS),
         ("seconds", f"{live.HEARTBEAT_SECONDS:g}"),
+        ("connections", connections.MOST_CONNECTIONS),
+        ("KiB", connections.MAX_HEAD // 1024),
+        ("s,", f"{connections.HEAD_SECONDS:g}"),
+        ("s", f"{connections.STALL_SECONDS:g}"),
+        ("s", grpc_receiver.GREETING_SECONDS),
+        ("s", grpc_receiver.IDLE_SECONDS),
+        ("gRPC workers", grpc_receiver.WORKERS),
+        ("members", wire.MAX_MEMBERS),
         ("days", app.SESSION_SECONDS // 86_400),
     ],
 )
