@@ -214,6 +214,8 @@ def test_any_order_gives_the_same_answers(storyteller):
     wanted = told(storyteller, service, answers, 1)
     for word in ("model-2", "d3", "Question 1?", "outdated", "right", "quality"):
         assert word in wanted
+    rows = storyteller.get(f"/api/satisfaction?by=model&service={service}")["rows"]
+    assert {row["key"]["model"] for row in rows} == {"model-1", "model-2", "model-3"}
     for number in range(2, SHUFFLES + 2):
         service, answers = tell(storyteller, number, order=random.Random(number))  # noqa: S311
         deadline = time.monotonic() + 20

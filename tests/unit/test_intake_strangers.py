@@ -186,6 +186,13 @@ def test_an_event_with_endless_attributes_is_not_read(name, told, more, is_read)
     assert batch.spans == 1
 
 
+@pytest.mark.parametrize(("more", "is_read"), [(9_000, True), (10_001, False)])
+def test_a_log_record_with_endless_attributes_is_not_read(more, is_read):
+    """Neither are its texts; one with very many is read."""
+    sent = logs(("gen_ai.user.message", {f"a{number}": "" for number in range(more)}, {"content": "hi"}))
+    assert bool(read_logs(sent, received_ns=RECEIVED).texts) is is_read
+
+
 def test_values_in_values_in_values_are_read_as_far_as_they_matter():
     """As deep as protobuf lets them be, which is no endless recursion."""
     deep = "x"

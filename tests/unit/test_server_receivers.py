@@ -33,8 +33,8 @@ from tests.unit.server_parts import (
 )
 
 from otel_feedback.exceptions import StoreBusyError
-from otel_feedback.intake import wire
-from otel_feedback.server import http_receiver
+from otel_feedback.intake import MalformedError, wire
+from otel_feedback.server import http_receiver, receiving
 from otel_feedback.server.http_receiver import otlp_routes
 from otel_feedback.server.receiving import MAX_IN_FLIGHT, Budget, Receiver
 from otel_feedback.store import _writer
@@ -237,6 +237,52 @@ def test_bytes_in_memory_are_bounded_over_all_requests():
     assert call(app, headers=[("content-type", PROTOBUF)], messages=body)[0] == 400
     with receiver.budget.holding(1_000), pytest.raises(StoreBusyError):
         receiver.budget.take(1)
+
+
+def test_every_way_in_counts_its_bytes_and_gives_them_back(own, monkeypatch):
+    """Of a compressed body what came and what it becomes; the next request finds nothing taken."""
+    seen = []
+
+    def accept(self, signal, body, *, json=False):
+        seen.append(self.budget._taken)
+        return accepted(self, signal, body, json=json)
+
+    accepted = Receiver.accept
+    monkeypatch.setattr(Receiver, "accept", accept)
+    body, small = request(), gzip.compress(request())
+    for _ in range(2):
+        export(own.otlp_grpc, body)
+        post(own.otlp_http, body)
+        post(own.otlp_http, small, content_encoding="gzip")
+    assert seen == [len(body), len(body), len(small) + len(body)] * 2
+
+
+@pytest.mark.parametrize(("size", "together"), [(receiving.LARGE - 1, 2), (receiving.LARGE, 0)])
+def test_large_requests_are_decoded_one_after_the_other(monkeypatch, size, together):
+    """As objects they take many times their bytes; smaller ones needn't wait for each other."""
+    meeting = threading.Barrier(2)
+    met = []
+
+    def decode(body, *, json):
+        try:
+            meeting.wait(1 if size < receiving.LARGE else 0.2)
+        except threading.BrokenBarrierError:
+            raise MalformedError("It was alone.") from None
+        met.append(len(body))
+        raise MalformedError("It was not.")
+
+    def send():
+        with pytest.raises(MalformedError):
+            receiver.accept("traces", bytes(size))
+
+    monkeypatch.setattr(receiving, "decode_traces", decode)
+    receiver = Receiver(None, keep_content=True)
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert len(met) == together
 
 
 def test_a_full_queue_asks_to_wait(own, monkeypatch):

@@ -7,12 +7,11 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import duckdb
 import pytest
-from tests.unit.server_parts import held
+from tests.unit.server_parts import held, until
 from tests.unit.store_parts import ask, batch, feedback, interaction, opened, raw, span, standing
 
 from otel_feedback.exceptions import StoreDamagedError, StoreError, StoreFullError, StoreHeldError, StoreNewerError
@@ -396,8 +395,7 @@ def test_a_search_that_fails_harms_no_commit_and_is_done_after_the_next_start(tm
             failing.setattr(store._writer._committer, "_look", fail)
             store.write(batch(feedback(1, "a")))
             store.write(batch(interaction(2)))
-            while not caplog.messages:
-                time.sleep(0.001)
+            until(lambda: caplog.messages, "a word in the log")
         assert standing(store)[0][:3] == ("a", True, False)
     assert caplog.messages[0] == "Judged answers could not be looked for: StoreError"
     with opened(tmp_path) as store:
