@@ -60,6 +60,8 @@ WORDS: Final = [
 """Frequent ones first."""
 FREQUENT: Final = WORDS[0].upper()
 RARE: Final = f"{WORDS[-1].capitalize()} {WORDS[-30]}"
+NOW_AND_THEN: Final = f"{WORDS[500]} {WORDS[2]}"
+"""One of 2,300 answers has it."""
 
 
 class Timing(NamedTuple):
@@ -307,6 +309,7 @@ def _pages(store: Store, count: int) -> Iterator[Figure]:
         "search of bad answers, nothing matches": {"search": "zebra"},
         "search of all answers, a rare text": {"feedback": "all", "search": RARE},
         "search of all answers, a frequent text": {"feedback": "all", "search": FREQUENT},
+        "search of all answers, a text of one in 2,300": {"feedback": "all", "search": NOW_AND_THEN},
         "search of all answers, nothing matches": {"feedback": "all", "search": "zebra"},
         "search of all answers, nothing matches a frequent beginning": {
             "feedback": "all",
