@@ -5,6 +5,7 @@
 import logging
 import stat
 import threading
+import time
 from concurrent.futures import wait
 
 import pytest
@@ -264,6 +265,41 @@ def test_a_commit_takes_no_more_spans_than_others_may_wait_for(store, monkeypatc
     wait([first, *futures], 20)
     store.settle()
     assert [change.spans for change in heard] == [2, 1]
+
+
+def test_what_waits_is_written_together_with_what_is_coming(store, monkeypatch):
+    """A commit has a price beside that of its spans."""
+    monkeypatch.setattr(_writer, "COMPANY_SECONDS", 60)
+    heard = []
+    store.subscribe(heard.append)
+    with store.coming():
+        futures = [store.submit(batch(raw(0)))]
+        time.sleep(0.1)  # as much as a commit takes many times over
+        futures.append(store.submit(batch(raw(1))))
+    wait(futures, 20)
+    store.settle()
+    assert [change.spans for change in heard] == [2]
+
+
+@pytest.mark.parametrize("why", ["long", "large", "task"])
+def test_what_waits_does_not_wait_for_long(store, monkeypatch, why):
+    """Nor where there is enough of it, or something else is to be done."""
+    monkeypatch.setattr(_writer, "COMPANY_SECONDS", 0.01 if why == "long" else 60)
+    with store.coming():
+        future = store.submit(batch(raw(0), size=_writer.GROUP_BYTES if why == "large" else 1))
+        if why == "task":
+            store.settle()
+        assert future.result(20) is None
+
+
+def test_a_store_is_closed_though_something_is_said_to_be_coming(tmp_path, monkeypatch):
+    """Whoever said so may never come."""
+    monkeypatch.setattr(_writer, "COMPANY_SECONDS", 60)
+    with opened(tmp_path) as store:
+        said = store.coming()
+        said.__enter__()
+        future = store.submit(batch(interaction(1)))
+    assert future.exception(0) is None
 
 
 def test_closing_writes_what_waits(tmp_path):

@@ -171,11 +171,17 @@ class Receiver:
             decode_metrics(body, json=json)
             self.seen.metrics = True
             return Accepted(ExportMetricsServiceResponse(), None)
+        with self._store.coming():
+            return self._take_logs(body, json=json) if signal == "logs" else self._take_traces(body, json=json)
+
+    def _take_logs(self, body: bytes, *, json: bool) -> Accepted:
         received_ns = self._clock()
-        if signal == "logs":
-            request = decode_logs(body, json=json)
-            batch = read_logs(request, received_ns=received_ns, keep_content=self._keep_content)
-            return Accepted(ExportLogsServiceResponse(), self._keep(batch))
+        request = decode_logs(body, json=json)
+        batch = read_logs(request, received_ns=received_ns, keep_content=self._keep_content)
+        return Accepted(ExportLogsServiceResponse(), self._keep(batch))
+
+    def _take_traces(self, body: bytes, *, json: bool) -> Accepted:
+        received_ns = self._clock()
         traces = decode_traces(body, json=json)
         raw = None if json else body
         batch = read_traces(traces, received_ns=received_ns, keep_content=self._keep_content, raw=raw)

@@ -1,7 +1,7 @@
 """The first half of a commit: raw spans and texts into the content file of the week they came in."""
 
 from collections import defaultdict
-from functools import cache
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from otel_feedback.intake.rows import Batch
     from otel_feedback.store._databases import Databases
 
-PART_BYTES: Final = 32_768
+PART_BYTES: Final = 16_384
 """What a row holds of a chunk at most. A checkpoint writes the last group of rows of a table again: its size is this
 times the rows of a group."""
+
+_AT_ONCE: Final = 256
+"""Parts that one statement adds."""
 
 
 def write_content(databases: "Databases", batches: "Sequence[Batch]") -> None:
@@ -52,16 +55,23 @@ def read_chunk(connection: "duckdb.DuckDBPyConnection", database: str, number: i
     return (b"".join(data for data, _ in rows), rows[0][1]) if rows else None
 
 
-def _insert_chunk(
-    connection: "duckdb.DuckDBPyConnection", database: str, number: int, received_ns: int, data: bytes
+def _insert_chunks(
+    connection: "duckdb.DuckDBPyConnection", database: str, chunks: "Iterable[tuple[int, int, bytes]]"
 ) -> None:
-    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
-    connection.execute(_chunk_text(database, len(parts)), [number, received_ns, *parts])
+    """Add chunks, each with its number and when it came in nanoseconds: many parts in one statement."""
+    rows = [
+        (number, received_ns // 1000, start // PART_BYTES, data[start : start + PART_BYTES])
+        for number, received_ns, data in chunks
+        for start in range(0, len(data), PART_BYTES)
+    ]
+    for first in range(0, len(rows), _AT_ONCE):
+        some = rows[first : first + _AT_ONCE]
+        connection.execute(_chunks_text(database, len(some)), list(chain.from_iterable(some)))
 
 
-@cache
-def _chunk_text(database: str, parts: int) -> str:
-    values = ", ".join(f"($1, make_timestamp($2 // 1000), {part}, ${part + 3})" for part in range(parts))
+@lru_cache(maxsize=2 * _AT_ONCE)
+def _chunks_text(database: str, rows: int) -> str:
+    values = ", ".join(f"(${n}, make_timestamp(${n + 1}), ${n + 2}, ${n + 3})" for n in range(1, 4 * rows, 4))
     return f'INSERT INTO "{database}".chunks VALUES {values}'  # noqa: S608
 
 
@@ -82,8 +92,7 @@ def _insert_week(databases: "Databases", name: str, batches: "Iterable[Batch]") 
         number += 1
     if traces:
         insert(writer, name, "traces", [*zip(*traces, strict=True), list(chain.from_iterable(numbers))])
-    for chunk in chunks:
-        _insert_chunk(writer, name, *chunk)
+    _insert_chunks(writer, name, chunks)
     for table, rows in (("texts", texts), ("words", words)):
         if rows:
             insert(writer, name, table, zip(*rows, strict=True))

@@ -29,7 +29,7 @@ ROWS_OF_CONTENT: Final = 2_048
 """Rows in a group: DuckDB's own number where much is read, its least where rows are large, since a checkpoint writes
 the last group of a table again (measured: with the other number it took longer and longer, at 500 chunks a second)."""
 
-_LOG_BYTES: Final = "64MB"
+_LOG_BYTES: Final = "32MB"
 """A log's size after which it is put into its file: a pause of 0.2 s, and what a start after a kill reads again."""
 
 _PATIENCE_SECONDS: Final = 10.0

@@ -126,14 +126,15 @@ CONTENT: Final[tuple[Migration, ...]] = (
         );
         -- By the index one row is read, where a scan would read a whole group: but only of what isn't compressed again.
         CREATE INDEX chunks_by_number ON chunks (chunk);
+        -- What DuckDB comes to by itself, after trying all that it knows at each checkpoint.
         CREATE TABLE texts (
             trace_id VARCHAR NOT NULL,
             span_id VARCHAR NOT NULL,
             parent_id VARCHAR NOT NULL,
             started_at TIMESTAMP NOT NULL,
-            question VARCHAR,
-            answer VARCHAR,
-            system VARCHAR,
+            question VARCHAR USING COMPRESSION dict_fsst,
+            answer VARCHAR USING COMPRESSION dict_fsst,
+            system VARCHAR USING COMPRESSION dict_fsst,
             source VARCHAR NOT NULL
         );
         CREATE TABLE words (

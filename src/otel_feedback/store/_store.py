@@ -41,12 +41,12 @@ class Store:
         self._closed = False
 
     @classmethod
-    def open(cls, folder: "Path", *, memory_mb: int = 512, threads: int = 2) -> "Store":
+    def open(cls, folder: "Path", *, memory_mb: int = 192, threads: int = 2) -> "Store":
         """Hold a folder, made where it is missing, and open its files.
 
         Args:
             folder: Where everything is.
-            memory_mb: What DuckDB may use, in MiB.
+            memory_mb: What DuckDB may use, in MB: more made no question over ten million answers faster.
             threads: How many threads a query may use.
 
         Raises:
@@ -78,6 +78,12 @@ class Store:
             StoreError: The store is closed.
         """
         return self._writer.submit(batch)
+
+    @contextmanager
+    def coming(self) -> "Iterator[None]":
+        """Say that a batch will be submitted inside; whoever waits already is written with it, within a moment."""
+        with self._writer.coming():
+            yield
 
     def write(self, batch: "Batch") -> None:
         """Write a batch and wait until it is durable.

@@ -13,7 +13,7 @@ Target = tuple[str, str]
 WATCHED: Final = 100_000
 """Traces that are watched; of more the newest."""
 
-RECENT: Final = 50_000
+RECENT: Final = 25_000
 """Answers in each of two generations whose facts are at hand without a look into the file."""
 
 

@@ -31,6 +31,13 @@ QUEUE_BATCHES: Final = 4_096
 GROUP_SPANS: Final = 8_192
 """Spans after which a commit takes no further batch: who waits behind must not wait long."""
 
+GROUP_BYTES: Final = 12 * 2**20
+"""Bytes of requests that wait for no more to come: as many spans, where they are of the usual size."""
+
+COMPANY_SECONDS: Final = 0.1
+"""How long what waits is held back for what is said to be coming: a commit costs as much as some 300 spans beside what
+it costs a span, so that many small ones are dear."""
+
 _LOOK_SHARE: Final = 10
 """Looking for judged answers takes at most this fraction of the time while others wait: one in ten."""
 
@@ -71,6 +78,7 @@ class Writer:
         self._waiting: deque[_Waiting] = deque()
         self._tasks: deque[_Task] = deque()
         self._bytes = 0
+        self._coming = 0
         self._closing = False
         self._broken = False
         self._stale = True
@@ -78,6 +86,19 @@ class Writer:
         self._subscribers: list[Callable[[Change], None]] = []
         self._thread = threading.Thread(target=self._run, name="otel-feedback-store", daemon=True)
         self._thread.start()
+
+    @contextmanager
+    def coming(self) -> "Iterator[None]":
+        """Say that a batch will be submitted inside, so that others which wait are written together with it."""
+        with self._lock:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._coming -= 1
+                if not self._coming:
+                    self._lock.notify_all()
 
     def submit(self, batch: "Batch") -> "Future[None]":
         """Queue a batch; what it gives ends when the batch is durable.
@@ -161,6 +182,8 @@ class Writer:
             with self._lock:
                 while not (self._waiting or self._tasks or self._closing or self._committer.pending):
                     self._lock.wait()
+                if self._waiting and self._coming:
+                    self._lock.wait_for(self._has_company, timeout=COMPANY_SECONDS)
                 group = self._take()
                 task = self._tasks.popleft() if self._tasks and not group else None
                 ending = self._closing and not group and not task
@@ -171,6 +194,10 @@ class Writer:
             if task:
                 _perform(task)
             self._look_if_due(idle=not group)
+
+    def _has_company(self) -> bool:
+        """Whether nothing more is coming that what waits could be written with, or enough waits."""
+        return not self._coming or self._closing or bool(self._tasks) or self._bytes >= GROUP_BYTES
 
     def _take(self) -> list[_Waiting]:
         group: list[_Waiting] = []
