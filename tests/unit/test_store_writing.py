@@ -302,6 +302,21 @@ def test_a_store_is_closed_though_something_is_said_to_be_coming(tmp_path, monke
     assert future.exception(0) is None
 
 
+def test_an_error_that_nobody_thought_of_ends_no_writing(store, monkeypatch, caplog):
+    """Whoever waits is told, and the next batch is written."""
+
+    def fail(group):
+        raise MemoryError("a user's text")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._writer, "_write", fail)
+        with pytest.raises(StoreError, match="could not be stored"):
+            store.submit(batch(interaction(1))).result(20)
+    assert "user's text" not in caplog.text
+    store.write(batch(interaction(2)))
+    assert ask(store, "SELECT count(*) FROM interactions") == [(1,)]
+
+
 def test_closing_writes_what_waits(tmp_path):
     with opened(tmp_path) as store:
         futures = [store.submit(batch(interaction(n))) for n in range(50)]

@@ -176,7 +176,10 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        with suppress(StoreError), self._mended():  # here and not in the constructor: a large store opens at once
+        with (
+            suppress(StoreError, duckdb.Error),
+            self._mended(),
+        ):  # and not in the constructor: a large store opens at once
             pass
         while True:
             with self._lock:
@@ -189,11 +192,17 @@ class Writer:
                 ending = self._closing and not group and not task
             if ending:
                 return
-            if group:
-                self._write(group)
-            if task:
-                _perform(task)
-            self._look_if_due(idle=not group)
+            try:
+                if group:
+                    self._write(group)
+                if task:
+                    _perform(task)
+                self._look_if_due(idle=not group)
+            except BaseException as error:  # without this thread everybody would wait for ever
+                _log.error("The store's writer failed: %s", type(error).__name__)
+                for one in group:
+                    if not one.done.done():
+                        one.done.set_exception(StoreError("This could not be stored. Send it again."))
 
     def _has_company(self) -> bool:
         """Whether nothing more is coming that what waits could be written with, or enough waits."""
