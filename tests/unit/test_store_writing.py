@@ -28,7 +28,7 @@ from tests.unit.store_parts import (
 from otel_feedback.exceptions import StoreBusyError, StoreError, StoreHeldError
 from otel_feedback.intake import read_traces
 from otel_feedback.intake.rows import DocumentRow, EvaluationRow, TextRow, WordsRow
-from otel_feedback.store import Change, Store, _writer
+from otel_feedback.store import Change, Store, _databases, _writer
 from otel_feedback.store._content import PART_BYTES, read_chunk
 from otel_feedback.store._folder import week_of
 
@@ -265,6 +265,21 @@ def test_a_commit_takes_no_more_spans_than_others_may_wait_for(store, monkeypatc
     wait([first, *futures], 20)
     store.settle()
     assert [change.spans for change in heard] == [2, 1]
+
+
+def test_the_name_of_a_new_log_is_on_the_disk_before_a_batch_is_acknowledged(store, monkeypatch):
+    """DuckDB syncs the log and never the folder; after a checkpoint the log is another file."""
+    synced = []
+    monkeypatch.setattr(_databases, "sync", lambda folder: synced.append(folder.name))
+    of_both = ["content", store.path.name]
+    store.write(batch(interaction(1), raw(1), chunk=b"x"))
+    assert sorted(synced) == sorted(of_both)
+    store.write(batch(interaction(2), raw(2), chunk=b"x"))
+    assert sorted(synced) == sorted(of_both)
+    for name in ("store", *store.content_databases()):
+        store._writer.run(lambda name=name: store._databases.writer.execute(f"CHECKPOINT {name}"))
+    store.write(batch(interaction(3), raw(3), chunk=b"x"))
+    assert sorted(synced) == sorted(2 * of_both)
 
 
 def test_what_waits_is_written_together_with_what_is_coming(store, monkeypatch):

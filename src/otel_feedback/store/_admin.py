@@ -13,7 +13,7 @@ from otel_feedback._files import MAIN_FILE
 from otel_feedback.exceptions import StoreError, StoreFullError
 from otel_feedback.store._databases import ROWS_OF_CONTENT, ROWS_OF_MAIN, STORE, attach_text, week_in
 from otel_feedback.store._errors import translate
-from otel_feedback.store._folder import CONTENT_FOLDER, RESERVE_BYTES, close_to_others
+from otel_feedback.store._folder import CONTENT_FOLDER, RESERVE_BYTES, close_to_others, sync
 from otel_feedback.store._migrations import CONTENT, MAIN
 
 if TYPE_CHECKING:
@@ -164,11 +164,11 @@ def _rewrite(databases: "Databases", item: Item) -> None:
         _demand_room(item.file.parent, _size(item.file))
         with databases.cursor() as cursor:
             copy_database(cursor, item, copy)
-        _sync_file(copy)
+        sync(copy)
         with databases.closed():
             item.file.with_name(item.file.name + ".wal").unlink(missing_ok=True)
             copy.replace(item.file)
-            _sync_file(item.file.parent)
+            sync(item.file.parent)
     finally:
         copy.unlink(missing_ok=True)
 
@@ -190,15 +190,7 @@ def _free(folder: Path) -> int:
 
 def _sync(folder: Path) -> None:
     for path in (*folder.rglob("*"), folder):
-        _sync_file(path)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
 
 
 def _size(file: Path) -> int:

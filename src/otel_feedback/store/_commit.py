@@ -71,7 +71,7 @@ class Committer:
         """
         write_content(self._databases, batches)
         change = self._in_transaction(lambda: self._write(batches))
-        self._databases.close_logs_to_others()
+        self._databases.keep_logs()
         self._rows += sum(len(batch.traces) for batch in batches) + change.interactions
         return change
 

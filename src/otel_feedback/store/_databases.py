@@ -8,10 +8,11 @@ import duckdb
 
 from otel_feedback.exceptions import StoreError
 from otel_feedback.store._errors import translate
-from otel_feedback.store._folder import close_to_others
+from otel_feedback.store._folder import close_to_others, sync
 from otel_feedback.store._migrations import CONTENT, MAIN, migrate
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -64,6 +65,7 @@ class Databases:
         self._gate = threading.Condition()
         self._readers: set[duckdb.DuckDBPyConnection] = set()
         self._closed = False
+        self._logs: dict[Path, os.stat_result] = {}
         self.next_chunk: dict[str, int] = {}
         """The number of the next chunk by content database."""
         self._root: duckdb.DuckDBPyConnection
@@ -167,10 +169,20 @@ class Databases:
             finally:
                 self._connect()
 
-    def close_logs_to_others(self) -> None:
-        """Take the permissions of others from the logs, which DuckDB makes anew after every checkpoint."""
+    def keep_logs(self) -> None:
+        """Take the permissions of others from the logs, and put the names of new ones onto the disk.
+
+        DuckDB makes a log anew after every checkpoint, syncs it with each commit, and never syncs the folder.
+        """
         for file in (self._folder.main, *(self._folder.content_file(week_in(name)) for name in self.next_chunk)):
-            close_to_others(file.with_name(file.name + ".wal"))
+            log = file.with_name(file.name + ".wal")
+            close_to_others(log)
+            with suppress(FileNotFoundError):
+                now = log.stat()
+                before = self._logs.get(log)
+                if before is None or now.st_ino != before.st_ino or now.st_size < before.st_size:
+                    sync(log.parent)
+                self._logs[log] = now
 
     def roll_back(self) -> None:
         """Undo the writer's transaction, where DuckDB hasn't done it by itself."""

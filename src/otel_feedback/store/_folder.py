@@ -102,6 +102,15 @@ def close_to_others(file: Path) -> None:
         file.chmod(0o600)
 
 
+def sync(path: Path) -> None:
+    """Put a file, or the names in a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _unusable(path: Path, error: OSError) -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFullError(f"The disk of {path} is full. Make room, then try again.")
