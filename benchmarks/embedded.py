@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -34,6 +35,9 @@ from otel_feedback.store import Store
 SENDER: Final = 0
 SERVER: Final = 1
 """Cores."""
+
+IN_FLIGHT: Final = 16
+"""Requests that wait for their answer at a time: as many as the server works on."""
 
 _EVERY: Final = 0.5
 """Seconds between two looks at the server's memory."""
@@ -62,13 +66,13 @@ class Ingest:
     end: float
 
 
-def measure_ingest(spans: int) -> Ingest:
+def measure_ingest(spans: int, *, in_flight: int = IN_FLIGHT) -> Ingest:
     """Send spans as fast as they are taken."""
     with _server() as server:
         _send(server, 50_000)  # caches and buffers fill once
         before = server.cpu()
         seen: list[float] = []
-        with _sending(server, spans) as sender:
+        with _sending(server, spans, in_flight=in_flight) as sender:
             while sender.poll() is None:
                 seen.append(server.memory())
                 time.sleep(_EVERY)
@@ -94,8 +98,11 @@ def _server() -> Iterator[Server]:
 
 
 @contextmanager
-def _sending(server: Server, spans: int, *, rate: float | None = None) -> Iterator[subprocess.Popen[str]]:
+def _sending(
+    server: Server, spans: int, *, in_flight: int = IN_FLIGHT, rate: float | None = None
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "benchmarks.sender", server.grpc, "--spans", str(spans), "--core", str(SENDER)]
+    command += ["--in-flight", str(in_flight)]
     if rate is not None:
         command += ["--rate", str(rate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sender:
@@ -148,6 +155,15 @@ def split_cpu(*, rounds: int = 6, batches: int = 100) -> dict[str, float]:
             for step, took in zip(times, (decode, transform, compress, insert), strict=True):
                 times[step].append(took / spans * 1e6)
     return {step: statistics.median(found) for step, found in times.items()}
+
+
+def yardstick() -> float:
+    """Return microseconds a span that something else takes for the same bytes, to compare machines by."""
+    requests = list(itertools.islice(Load(votes=False), 40))
+    begun = time.thread_time()
+    for request in requests:
+        zlib.compress(request.body, 1)
+    return (time.thread_time() - begun) / sum(request.spans for request in requests) * 1e6
 
 
 class _Timed:
@@ -227,12 +243,15 @@ def figures(spans: int) -> list[Figure]:
     """Measure everything; takes about three minutes for a million spans."""
     split = split_cpu()
     steps = ", ".join(f"{step} {took:.1f}" for step, took in split.items())
-    ingest = measure_ingest(spans)
+    ingest, few = measure_ingest(spans), measure_ingest(min(spans, 200_000), in_flight=4)
+    zipped = yardstick()
     slow, fast = measure_visible(rate=2_000), measure_visible(rate=None)
     start, idle = measure_start()
     size = install.fresh_megabytes("server")
     return [
+        Figure("how fast this core is: zlib, level 1, of the same bytes", f"{zipped:.1f} µs a span", zipped, None),
         Figure("durable ingest through the wire", f"{ingest.rate:,.0f} spans/s", ingest.rate, 20_000, at_least=True),
+        Figure("the same with 4 requests in flight", f"{few.rate:,.0f} spans/s", few.rate, None),
         Figure(
             f"memory growth over {spans:,} spans", f"{ingest.growth:.0f} of {ingest.most:.0f} MiB", ingest.growth, 100
         ),
