@@ -6,14 +6,17 @@ All three families' packages call themselves ``openai``, so each of these two ha
 
 import hashlib
 import os
+import time
 
 import fastapi
 import httpx
 import openai
 import pytest
 from fastapi.responses import StreamingResponse
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
 from otel_feedback import PromptTemplate, _ledger, _runtime, interaction
+from otel_feedback.intake import complete_trace, decode_traces, read_traces, unpack
 
 FAMILY = os.environ.get("FAMILY")
 pytestmark = [
@@ -98,6 +101,41 @@ def test_an_interaction(service, streamed, documents):
     inference = service.spans()[-1]
     assert SYSTEM in repr(inference["attributes"]), "this family captures content by default"
     assert inference["attributes"]["gen_ai.prompt.name"] == "answer"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("documents", DOCUMENTS)
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_the_embedded_server_makes_of_it(service, streamed, documents, ours):
+    """The answer with model, template and documents, and what was asked and answered, from real spans over OTLP.
+
+    Where nothing of ours is in the service, an answer is what somebody judges: its trace tells the rest.
+    """
+    if ours:
+        with interaction("ask", tracer_provider=service.provider):
+            service.tracer.start_span("search", attributes=DOCUMENTS[documents]).end()
+            answered = call(service, streamed=streamed)
+    else:
+        with service.tracer.start_as_current_span("ask"):
+            service.tracer.start_span("search", attributes=DOCUMENTS[documents]).end()
+            answered = call(service, streamed=streamed)
+    spans = service.exporter.get_finished_spans()
+    raw = encode_spans(spans).SerializeToString()
+    received_ns = time.time_ns()
+    batch = read_traces(decode_traces(raw), received_ns=received_ns, raw=raw)
+    assert (batch.spans, batch.rejected, batch.services) == (len(spans), 0, {"test"})
+    [texts] = batch.texts
+    assert (texts.question, texts.answer, texts.system) == ("What is a list?", answered, SYSTEM)
+    if ours:
+        [row], found = batch.interactions, batch.documents
+    else:
+        stored = list(unpack(batch.chunk))
+        [root] = [span[:2] for span in stored if span.span.name == "ask"]
+        [(row, found)] = [
+            it for it in complete_trace(stored, targets=[root], received_ns=received_ns) if it[0][:2] == root
+        ]
+    assert (row.model, row.provider, row.service) == (ANSWERED, "openai", "test")
+    assert [(document.document_id, document.score) for document in found] == [("d1", 0.5)]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
