@@ -12,7 +12,7 @@ from tests.unit.store_parts import SECOND, STARTED, batch, feedback, interaction
 
 from otel_feedback.analysis.satisfaction import GROUPS, satisfaction, trend
 from otel_feedback.intake.rows import UNKNOWN_FACTS, TextRow, WordsRow
-from otel_feedback.store import _select
+from otel_feedback.store import _search
 from otel_feedback.store._answers import answers
 from otel_feedback.store.filters import FACTS, Filter
 
@@ -29,6 +29,7 @@ FEW = {
 SIGNALS = {"thumbs": "explicit", "stars": "explicit", "copy": "implicit", "text": "correction"}
 SENTIMENTS = st.sampled_from(["positive", "negative", "neutral", "retracted"])
 PREVIOUS = st.sampled_from([None, "unset", "positive", "negative", "neutral", "retracted"])
+_BOUNDS = ("NEAR", "MOST", "PASSED")
 WORDS = st.sampled_from([None, "late", "Wrong price", "WRONG"])
 
 
@@ -197,7 +198,7 @@ def listed(answered, history, chosen, *, feedback, signal, reason, search, said)
             st.sampled_from([None, "wrong"]),
             st.sampled_from([None, "wrong", "LATE", "rice", "."]),
             st.integers(1, 4),
-            st.sampled_from([1, _select.NEAR]),
+            st.tuples(*(st.sampled_from([1, 2, 3, 1000]) for _ in _BOUNDS)),
         ),
         max_size=4,
     ),
@@ -219,16 +220,22 @@ def test_pages_of_answers_are_what_the_model_lists(answered, history, comments, 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, opened(Path(folder)) as store:
         store.write(batch(*history, *answered, *rows))
         store.settle()
-        for chosen, feedback, signal, reason, search, limit, near in questions:
+        for chosen, feedback, signal, reason, search, limit, bounds in questions:
             asked = {"feedback": feedback, "signal": signal, "reason": reason, "search": search}
             found, after = [], None
             while True:
-                with patch.object(_select, "NEAR", near):
+                with patch.multiple(_search, **dict(zip(_BOUNDS, bounds, strict=True))):
                     page = answers(store, chosen, **asked, limit=limit, after=after)
                 found += [row.id for row in page.rows]
                 assert len(page.rows) <= limit
+                assert page.next is None or page.next != after
                 after = page.next
                 if after is None:
                     break
-                assert len(page.rows) == limit
+                if page.looked_back_to is None:
+                    assert len(page.rows) == limit
+                    continue
+                assert search is not None
+                assert all(row.started_at >= page.looked_back_to for row in page.rows)
+                assert int(after.split("-")[0]) == round(page.looked_back_to.timestamp() * 1e6)
             assert found == listed(answered, history, chosen, **asked, said=said)

@@ -210,3 +210,4 @@ def test_filters_offer_what_answers_and_feedback_have(store):
         "signal": ["stars", "thumbs"],
         "reason": ["clear", "wrong"],
     }
+    assert options(store, ("signal", "service")) == {name: options(store)[name] for name in ("signal", "service")}

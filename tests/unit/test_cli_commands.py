@@ -1,15 +1,17 @@
 """The commands as people and programs see them, on answers of the server's API, hostile ones included."""
 
 import copy
+import io
 import json
 import re
 import unicodedata
 
 import pytest
+from rich.console import Console
 from tests.unit.cli_server import call, serving
 from tests.unit.test_cli_show_text import HOSTILE, raw
 
-from otel_feedback.cli import tail
+from otel_feedback.cli import _progress, tail
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 ID = f"{TRACE}-{SPAN}"
@@ -159,7 +161,7 @@ LIVE = {
 API = {
     "/api/status": STATUS,
     "/api/satisfaction": {"rows": [ROW, FEW], "filter": {}},
-    "/api/answers": {"rows": [ANSWER], "next": "cursor"},
+    "/api/answers": {"rows": [ANSWER], "next": "cursor", "looked_back_to": None},
     f"/api/answers/{ID}": DETAIL,
 }
 
@@ -315,6 +317,67 @@ def test_nothing_to_show_is_said(api):
     assert call("templates", "--since", "7d", "--url", api.url)[1] == "No answers match.\n"
     assert call("answers", "--url", api.url) == (0, "No such answers.\n", "")
     assert json.loads(call("answers", "--json", "--url", api.url)[1]) == {"rows": [], "next": None}
+
+
+def searched(api, *pages):
+    """Let a search give these pages, one after the other; gives what was asked for."""
+    asked, rest = [], list(pages)
+
+    def answer(handler):
+        asked.append(dict(pair.split("=") for pair in handler.path.partition("?")[2].split("&")))
+        data = json.dumps(rest.pop(0)).encode()
+        handler.send_response(200)
+        handler.send_header("content-length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    api.answers["/api/answers"] = (200, answer)
+    return asked
+
+
+def page_of(*ids, **more):
+    """A page of a search."""
+    return {"rows": [ANSWER | {"id": one} for one in ids], "next": None, "looked_back_to": None} | more
+
+
+def test_a_search_goes_on_until_it_has_its_rows_or_all(api):
+    """Each page asks for what is missing, from where the last one ended; a program gets one result."""
+    early = {"next": "far", "looked_back_to": TIME}
+    asked = searched(api, page_of("a", **early), page_of(**early | {"next": "farther"}), page_of("b"))
+    code, out, err = call("answers", "--search", "x", "--limit", 5, "--json", "--url", api.url)
+    assert (code, err, json.loads(out)) == (0, "", page_of("a", "b"))
+    assert [(it["limit"], it.get("after")) for it in asked] == [("5", None), ("4", "far"), ("4", "farther")]
+    assert {it["search"] for it in asked} == {"x"}
+
+
+def test_a_search_that_has_its_rows_ends_and_says_where_it_would_go_on(api):
+    """That there are more is only said where it is known."""
+    early = {"next": "far", "looked_back_to": TIME}
+    asked = searched(api, page_of("a", **early), page_of("b", **early | {"next": "farther"}))
+    _, out, _ = call("answers", "--search", "x", "--limit", 2, "--url", api.url)
+    assert out.endswith("There may be more: --after farther\n")
+    assert len(asked) == 2
+    searched(api, page_of("a", **early), page_of("b", next="full"))
+    assert "There are more: --after full" in call("answers", "--search", "x", "--limit", 2, "--url", api.url)[1]
+
+
+def test_a_search_that_finds_nothing_has_looked_at_everything(api):
+    """However many pages that takes."""
+    asked = searched(api, *[page_of(next="far", looked_back_to=TIME)] * 3, page_of())
+    assert call("answers", "--search", "x", "--url", api.url) == (0, "No such answers.\n", "")
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(("patience", "terminal", "shown"), [(0, True, True), (60, True, False), (0, False, False)])
+def test_a_long_search_shows_how_far_it_is(monkeypatch, patience, terminal, shown):
+    """On a terminal, and only after a while."""
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    monkeypatch.setattr(_progress._show, "console", lambda **_: console)
+    monkeypatch.setattr(_progress, "PATIENCE", patience)
+    with _progress.show_pages("Searching") as tell:
+        tell("looked back to 2026-11-25")
+    assert ("Searching" in console.file.getvalue()) == shown
+    assert ("looked back to 2026-11-25" in console.file.getvalue()) == shown
 
 
 def test_answers_have_what_show_takes(api):

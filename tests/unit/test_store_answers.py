@@ -8,7 +8,7 @@ from tests.unit.store_parts import RAG, SECOND, STARTED, batch, feedback, intera
 
 from otel_feedback.exceptions import InvalidQueryError
 from otel_feedback.intake.rows import DocumentRow, TextRow, WordsRow
-from otel_feedback.store import _select
+from otel_feedback.store import _answers, _search
 from otel_feedback.store._answers import SHORT, answers
 from otel_feedback.store.filters import Filter
 
@@ -272,10 +272,8 @@ def test_search_looks_at_all_that_people_and_the_system_wrote(store, place):
     assert numbers(answers(store, search="needle")) == [1]
 
 
-@pytest.mark.parametrize("few", [1, 10_000])
-def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatch, few):
-    monkeypatch.setattr(_select, "NEAR", 3)
-    monkeypatch.setattr(_select, "FEW", few)
+def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatch):
+    monkeypatch.setattr(_search, "NEAR", 3)
     rows = [interaction(number, started_ns=STARTED + number * SECOND) for number in range(12)]
     texts = [
         text(number, "needle" if number % 3 == 0 else "hay", started_ns=STARTED + number * SECOND)
@@ -297,11 +295,29 @@ def test_search_goes_beyond_the_newest_and_on_to_the_next_page(store, monkeypatc
     assert numbers(answers(store, feedback="all", search="needles", limit=1)) == []
 
 
+def walk(store, **asked):
+    """All pages of a search: of each its answers, and whether it ended before it was full."""
+    pages, after = [], None
+    while not pages or after:
+        page = answers(store, after=after, **asked)
+        assert len(page.rows) == asked["limit"] or page.next is None or page.looked_back_to is not None
+        pages.append((numbers(page), page.looked_back_to))
+        assert page.next is None or page.next != after, "goes on for ever"
+        after = page.next
+        assert after or page.looked_back_to is None
+    return pages
+
+
 @pytest.mark.parametrize("limit", range(1, 7))
-def test_search_misses_nothing_where_one_step_back_in_time_ends_and_the_next_begins(store, monkeypatch, limit):
-    monkeypatch.setattr(_select, "NEAR", 3)
+@pytest.mark.parametrize(("most", "passed"), [(100, 1000), (7, 1000), (100, 7), (1, 1)])
+def test_search_misses_nothing_where_one_step_back_in_time_ends_and_the_next_begins(
+    store, monkeypatch, limit, most, passed
+):
+    monkeypatch.setattr(_search, "NEAR", 3)
+    monkeypatch.setattr(_search, "MOST", most)
+    monkeypatch.setattr(_search, "PASSED", passed)
     rows, expected = [], []
-    for number in range(520):  # two at each moment; of every third nothing is recorded but what was said of it
+    for number in range(180):  # two at each moment; of every third nothing is recorded but what was said of it
         seconds = number // 2
         word = "hay" if seconds % 12 else "Needle"
         if number % 3:
@@ -313,24 +329,20 @@ def test_search_misses_nothing_where_one_step_back_in_time_ends_and_the_next_beg
         if word == "Needle":
             expected.insert(0, number)
     store.write(batch(*rows))
-    found, after = [], None
-    while found == [] or after:
-        page = answers(store, feedback="all", search="NEEDLE", limit=limit, after=after)
-        found += numbers(page)
-        after = page.next
-    assert found == expected
+    pages = walk(store, feedback="all", search="NEEDLE", limit=limit)
+    assert [number for some, _ in pages for number in some] == expected
 
 
-@pytest.mark.parametrize(("newest", "steps"), [(299, 0), (290, 1), (150, 2), (50, 3)])
-def test_a_text_that_some_answers_have_is_found_without_reading_all(store, monkeypatch, newest, steps):
-    monkeypatch.setattr(_select, "NEAR", 3)
-    anywhere, read = _select.Wanted._anywhere, []
+@pytest.mark.parametrize(("newest", "seconds"), [(299, 1), (298, 1), (290, 2)])
+def test_a_text_that_some_answers_have_is_found_without_looking_farther(store, monkeypatch, newest, seconds):
+    monkeypatch.setattr(_search, "NEAR", 3)
+    next_, asked = _search.Walk._next, []
 
-    def spied(*some, oldest_us):
-        read.append(oldest_us)
-        return anywhere(*some, oldest_us=oldest_us)
+    def spied(self, after, oldest_us, search):
+        asked.append(oldest_us)
+        return next_(self, after, oldest_us, search)
 
-    monkeypatch.setattr(_select.Wanted, "_anywhere", spied)
+    monkeypatch.setattr(_search.Walk, "_next", spied)
     rows = []
     for number in range(300):
         at = STARTED + number * SECOND
@@ -338,7 +350,67 @@ def test_a_text_that_some_answers_have_is_found_without_reading_all(store, monke
         rows += [interaction(number, started_ns=at), text(number, word, started_ns=at)]
     store.write(batch(*rows))
     assert numbers(answers(store, feedback="all", search="needle", limit=1)) == [newest]
-    assert read == [STARTED // 1000 + 277_000_000, STARTED // 1000 + 97_000_000, None][:steps]
+    assert asked == [STARTED // 1000 + 297_000_000, STARTED // 1000][:seconds]
+
+
+def test_a_page_looks_for_a_text_in_so_many_answers_and_says_how_far(store, monkeypatch):
+    """And the next one goes on there, up to the oldest answer."""
+    monkeypatch.setattr(_search, "NEAR", 3)
+    monkeypatch.setattr(_search, "MOST", 10)
+    rows = []
+    for number in range(25):
+        at = STARTED + number * SECOND
+        rows += [interaction(number, started_ns=at), text(number, "hay" if number % 12 else "needle", started_ns=at)]
+    store.write(batch(*rows))
+    first, second, last = walk(store, feedback="all", search="needle", limit=5)
+    assert first == ([24], START + dt.timedelta(seconds=15))
+    assert second == ([12], START + dt.timedelta(seconds=5))
+    assert last == ([0], None)
+    assert walk(store, feedback="all", search="hays", limit=5)[0] == ([], START + dt.timedelta(seconds=15))
+    one = Filter(since=START + dt.timedelta(seconds=15))
+    assert walk(store, filter=one, feedback="all", search="needle", limit=5) == [([24], None)]
+
+
+@pytest.mark.parametrize(("passed", "ends"), [(20, [20]), (38, [2]), (39, [])])
+def test_a_search_of_few_answers_ends_where_it_has_passed_many_texts_of_others(store, monkeypatch, passed, ends):
+    """Unless none of those few is older."""
+    monkeypatch.setattr(_search, "PASSED", passed)
+    rows = [bad(number, seconds=number) for number in (1, 35)]
+    for number in range(40):
+        at = STARTED + number * SECOND
+        rows += [interaction(number, started_ns=at), text(number, "needle", started_ns=at)]
+    store.write(batch(*rows))
+    store.settle()
+    pages = walk(store, search="needle", limit=5)
+    assert [number for some, _ in pages for number in some] == [35, 1]
+    assert [to and (to - START).seconds for _, to in pages][:-1] == ends
+
+
+def test_a_search_goes_on_where_more_have_one_time_than_a_page_looks_through(store, monkeypatch):
+    monkeypatch.setattr(_search, "NEAR", 1)
+    monkeypatch.setattr(_search, "MOST", 2)
+    rows = [interaction(number, started_ns=STARTED + (number > 8) * SECOND) for number in range(1, 10)]
+    store.write(batch(*rows, text(1, "needle"), text(7, "needle")))
+    assert [number for some, _ in walk(store, feedback="all", search="needle", limit=1) for number in some] == [7, 1]
+
+
+def test_of_one_trace_a_page_reads_only_so_many_answers(store, monkeypatch):
+    """Of thousands in one trace each may have the text, as far as can be told without reading them."""
+    monkeypatch.setattr(_answers, "_ROUNDS", 2)
+    rows = [interaction(number)._replace(trace_id=trace(1)) for number in range(1, 10)]
+    store.write(batch(*rows, text(1, "needle")))
+    pages = walk(store, feedback="all", search="needle", limit=1)
+    assert [some for some, _ in pages] == [[], [], [1]]
+    assert [to for _, to in pages] == [START, START, None]
+
+
+def test_a_list_without_a_text_to_look_for_is_never_cut_short(store, monkeypatch):
+    monkeypatch.setattr(_search, "MOST", 1)
+    monkeypatch.setattr(_search, "PASSED", 1)
+    store.write(batch(*(interaction(number) for number in range(9)), *(bad(number) for number in range(9))))
+    for which in ("bad", "all"):
+        assert answers(store, feedback=which, limit=9).looked_back_to is None
+        assert len(answers(store, feedback=which, limit=9).rows) == 9
 
 
 def test_answers_of_several_weeks_are_one_list(store):
@@ -351,12 +423,12 @@ def test_answers_of_several_weeks_are_one_list(store):
 
 
 def test_a_new_store_has_no_answers(store):
-    assert answers(store, feedback="all").to_json() == {"rows": [], "next": None}
+    assert answers(store, feedback="all").to_json() == {"rows": [], "next": None, "looked_back_to": None}
     assert answers(store, feedback="all", search="x").rows == answers(store, search="x").rows == ()
 
 
 def test_search_in_a_store_that_never_had_content_finds_nothing(store, monkeypatch):
-    monkeypatch.setattr(_select, "NEAR", 1)
+    monkeypatch.setattr(_search, "NEAR", 1)
     store.write(batch(interaction(1), interaction(2), bad(1), bad(2)))
     assert store.content_databases() == []
     assert answers(store, search="x", limit=1).rows == answers(store, feedback="all", search="x", limit=1).rows == ()

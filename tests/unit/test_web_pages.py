@@ -10,7 +10,8 @@ from tests.unit.web_parts import FACTS, NOW, Sender, context_of, id_of, pages, r
 
 from otel_feedback import semconv
 from otel_feedback.cli._instrumentations import find_missing
-from otel_feedback.store import Store, _trace
+from otel_feedback.store import Store, _search, _trace
+from otel_feedback.web import pages as web_pages
 from otel_feedback.web import render_error, render_login
 
 HOUR = dt.timedelta(hours=1)
@@ -141,6 +142,49 @@ async def test_lists_can_be_filtered(store, sender):
     assert 'value="TUPLES"' in answer.text
     _, text, _ = await get(store, "/answers?feedback=good")
     assert "None found" in text
+
+
+async def test_a_search_that_ended_early_says_how_far_it_looked_and_leads_on(store, sender, monkeypatch):
+    """By a plain link with all that was asked for, page by page up to the oldest answer, and back."""
+    monkeypatch.setattr(_search, "NEAR", 1)
+    monkeypatch.setattr(_search, "MOST", 2)
+    for n in range(6):
+        sender.answer("About tuples" if n in (0, 5) else "About lists", at=NOW - n * HOUR)
+    path, seen = "/answers?feedback=all&search=tuples&service=docs-chat", []
+    async with pages(context_of(store)) as client:
+        while path:
+            answer = await client.get(path)
+            text, links = read_page(answer)
+            seen.append(text)
+            further = [
+                link for link in links if f'href="{link.replace("&", "&amp;")}">look further back<' in answer.text
+            ]
+            path = next(iter(further), None)
+            assert path is None or {"feedback=all", "search=tuples", "service=docs-chat"} <= set(path.split("&"))
+            assert path is None or link_is(answer, path, "next")
+    since = [f"{(NOW - n * HOUR):%Y-%m-%d %H:%M}" for n in (1, 3)]
+    assert len(seen) == 3
+    assert f"1 found in the answers since {since[0]}" in seen[0]
+    assert f"Nothing found in the answers since {since[1]}" in seen[1]
+    assert "About tuples" in seen[0]
+    assert "About tuples" in seen[2]
+    assert "in the answers since" not in seen[2]
+    assert "No more answers" not in seen[1]
+
+
+async def test_a_page_asks_for_the_choices_that_it_shows(store, monkeypatch):
+    """Signals and reasons take a look at all feedback, which Satisfaction has no use for."""
+    asked = []
+
+    def options(store, names):
+        asked.append(names)
+        return {}
+
+    monkeypatch.setattr(web_pages, "options", options)
+    for path in ("/", "/answers"):
+        await get(store, path)
+    facts = ("template", "version", "model", "query_type", "service", "environment")
+    assert asked == [facts, (*facts, "signal", "reason")]
 
 
 async def test_signals_and_reasons_are_chosen_from_those_that_there_are(store, sender):
@@ -301,12 +345,12 @@ async def test_setup_installs_what_the_readme_installs_and_the_command_line_prop
     assert "bootstrap" not in answer.text + readme
 
 
-async def test_setup_names_a_server_that_is_not_at_the_usual_place(store):
+async def test_setup_names_a_server_that_is_not_on_the_usual_folder(store):
     """The command is one to copy, for ASGI and for a script."""
     _, text, _ = await get(store, "/setup")
     assert "otel-feedback run -- uvicorn app:app # or: -- python app.py" in text
-    _, text, _ = await get(store, "/setup", status=lambda: {"url": "http://127.0.0.1:9000"})
-    assert "otel-feedback run --url http://127.0.0.1:9000 -- uvicorn app:app" in text
+    _, text, _ = await get(store, "/setup", status=lambda: {"run": "otel-feedback run --data /srv/data"})
+    assert "otel-feedback run --data /srv/data -- uvicorn app:app" in text
 
 
 async def test_setup_tells_what_came_and_what_to_do(store):

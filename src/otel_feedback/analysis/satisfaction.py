@@ -26,6 +26,11 @@ GROUPS: Final = ("template", "version", "model", "query_type", "service", "envir
 MOST: Final = 1000
 """Rows at the most."""
 
+_OF_FEEDBACK: Final = {"signal": "signal", "reason": "unnest(reasons)"}
+
+OPTIONS: Final = (*FACTS, *_OF_FEEDBACK)
+"""Filters whose values can be chosen from."""
+
 _SHORT: Final = dt.timedelta(days=2)
 
 _BEYOND: Final = 2.0
@@ -106,22 +111,24 @@ def trend(
     ]
 
 
-def options(store: "Store") -> dict[str, list[str]]:
+def options(store: "Store", names: Sequence[str] = OPTIONS) -> dict[str, list[str]]:
     """Return what filters can be set to: the values that answers and feedback have, by name of the filter, sorted.
 
-    ``signal`` and ``reason`` are those of lists of answers.
+    Args:
+        store: Where answers and feedback are.
+        names: Of the filters, all by default; ``signal`` and ``reason`` are those of lists of answers.
     """
-    found: dict[str, list[str]] = {}
     with store.cursor() as connection:
-        for name, column in FACTS.items():
-            rows = connection.execute(
-                f"SELECT {column} FROM interactions UNION SELECT {column} FROM feedback ORDER BY 1 LIMIT {MOST}"  # noqa: S608
-            ).fetchall()
-            found[name] = [value for (value,) in rows]
-        for name, value in (("signal", "signal"), ("reason", "unnest(reasons)")):
-            rows = connection.execute(f"SELECT DISTINCT {value} FROM feedback ORDER BY 1 LIMIT {MOST}").fetchall()  # noqa: S608
-            found[name] = [value for (value,) in rows]
-    return found
+        return {
+            name: [value for (value,) in connection.execute(f"{_values(name)} ORDER BY 1 LIMIT {MOST}").fetchall()]
+            for name in names
+        }
+
+
+def _values(name: str) -> str:
+    if column := FACTS.get(name):
+        return f"SELECT {column} FROM interactions UNION SELECT {column} FROM feedback"  # noqa: S608 - names of ours
+    return f"SELECT DISTINCT {_OF_FEEDBACK[name]} FROM feedback"  # noqa: S608
 
 
 def _groups(by: Sequence[str]) -> Key:

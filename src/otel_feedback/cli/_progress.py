@@ -1,11 +1,16 @@
 """Signs of life on a terminal for what takes longer than a person expects; nothing where no terminal is."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from otel_feedback.cli import _show
+
+PATIENCE: Final = 1.0
+"""Seconds in which nobody expects a sign."""
 
 
 @contextlib.contextmanager
@@ -20,6 +25,27 @@ def show_progress(what: str) -> Iterator[Callable[[int, int], None]]:
             progress.update(task, completed=done, total=everything)
 
         yield tell
+
+
+@contextlib.contextmanager
+def show_pages(what: str) -> Iterator[Callable[[str], None]]:
+    """Show a bar without an end on stderr for what takes more than a second; gives what is told how far it is."""
+    console = _show.console(stderr=True)
+    columns = (TextColumn(what, markup=False), BarColumn(), TextColumn("{task.description}", markup=False))
+    progress = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    task = progress.add_task("", total=None)
+    began = time.monotonic()
+
+    def tell(how_far: str) -> None:
+        progress.update(task, description=how_far)
+        if console.is_terminal and time.monotonic() - began > PATIENCE:
+            progress.start()
+
+    try:
+        yield tell
+    finally:
+        if progress.live.is_started:
+            progress.stop()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,9 @@ from rich.text import Text
 
 from otel_feedback._limits import cut_middle
 from otel_feedback.cli import _options, _show
-from otel_feedback.cli._source import open_source
+from otel_feedback.cli._http import Json
+from otel_feedback.cli._progress import show_pages
+from otel_feedback.cli._source import Source, open_source
 
 SHORT_ID: Final = 12
 """Digits of an id in a table: enough for ``show``, unless two rows begin with them; then there are more."""
@@ -81,7 +83,7 @@ def answers(
         after=after,
     )
     with open_source(_options.place(url, data)) as source:
-        found = source.answers(query)
+        found = _gather(source, query, limit)
     if as_json:
         _show.print_json(found)
         return
@@ -91,7 +93,19 @@ def answers(
         return
     console.print(_table(found["rows"], fills=console.width < _show.UNBOUNDED))
     if found.get("next"):
-        console.print(_show.plain(f"There are more: --after {found['next']}", "dim"), soft_wrap=True)
+        may = "There may be more" if found.get("looked_back_to") else "There are more"
+        console.print(_show.plain(f"{may}: --after {found['next']}", "dim"), soft_wrap=True)
+
+
+def _gather(source: Source, query: Mapping[str, str], limit: int) -> Json:
+    """Ask on where a search ended before its page was full, until there are enough rows or no more answers."""
+    found = source.answers(query)
+    with show_pages("Searching") as tell:
+        while found.get("next") and found.get("looked_back_to") and len(found["rows"]) < limit:
+            tell(f"looked back to {_show.when(found['looked_back_to'])}")
+            more = source.answers({**query, "limit": str(limit - len(found["rows"])), "after": found["next"]})
+            found = {**more, "rows": [*found["rows"], *more["rows"]]}
+    return found
 
 
 def _table(rows: Sequence[Mapping[str, Any]], *, fills: bool) -> Table:

@@ -8,6 +8,7 @@ from otel_feedback.exceptions import InvalidQueryError
 from otel_feedback.intake.rows import UNKNOWN_FACTS
 from otel_feedback.store._detail import answer
 from otel_feedback.store._gather import Answers, Row, Search, Texts, in_utc, instant, newest_words
+from otel_feedback.store._search import Walk
 from otel_feedback.store._select import FEEDBACK, Place, Wanted
 from otel_feedback.store._views import Answer, AnswersPage, Document, Vote
 from otel_feedback.store.filters import Filter
@@ -31,6 +32,10 @@ SHORT: Final = 500
 _LONGEST: Final = 1000
 """Characters that can be searched for, or that a signal or reason can have."""
 
+_ROUNDS: Final = 8
+"""How many times more answers are read for one page, where others of their traces have the text: of one trace there may
+be thousands."""
+
 _NONE: Final = Texts()
 
 
@@ -46,6 +51,9 @@ def answers(
     after: str | None = None,
 ) -> AnswersPage:
     """Return a page of answers, the newest first.
+
+    A search looks through so many answers for one page, and where they haven't enough with the text the page ends
+    before it is full: it says how far it looked, and the next one goes on there. All pages together have everything.
 
     Args:
         store: Where they are.
@@ -88,16 +96,18 @@ def _page(
     connection: "duckdb.DuckDBPyConnection", content: "Sequence[str]", wanted: Wanted, limit: int, after: Place | None
 ) -> AnswersPage:
     rows: list[tuple[Place, Answer]] = []
-    while len(rows) <= limit:
-        places = wanted.find(connection, content, limit=limit + 1, after=after)
+    walk = Walk(connection, content, wanted, after=after, at_once=limit + 1)
+    end = None
+    for _ in range(_ROUNDS):
+        places = walk.take()
         rows += _read(connection, content, places, wanted.search)
-        if len(places) <= limit:
+        end = walk.end if len(places) <= limit else places[-1]
+        if len(rows) > limit or len(places) <= limit:
             break
-        after = places[-1]
-    more = len(rows) > limit
+    if len(rows) > limit:
+        return AnswersPage(tuple(row for _, row in rows[:limit]), rows[limit - 1][0].to_cursor(), None)
     return AnswersPage(
-        rows=tuple(row for _, row in rows[:limit]),
-        next=rows[limit - 1][0].to_cursor() if more else None,
+        tuple(row for _, row in rows), end and end.to_cursor(), None if end is None else instant(end.at_us * 1000)
     )
 
 

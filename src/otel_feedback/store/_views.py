@@ -119,6 +119,9 @@ class AnswersPage(View):
     rows: tuple[Answer, ...]
     next: str | None
     """Cursor of the next page; ``None`` on the last one."""
+    looked_back_to: dt.datetime | None
+    """Where a search ended before the page was full: older answers are yet to be looked through, from ``next`` on.
+    ``None`` where the page is full, or there are none."""
 
 
 @dataclass(frozen=True)

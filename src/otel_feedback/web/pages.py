@@ -36,6 +36,9 @@ FACTS: Final = {
     "service": "Service",
     "environment": "Environment",
 }
+_LISTED: Final = ("signal", "reason")
+"""What only lists of answers are filtered by."""
+
 DEFAULT_SINCE: Final = "7d"
 PAGE: Final = 25
 """Answers of one page."""
@@ -107,7 +110,7 @@ async def _satisfaction_page(context: Context, request: Request) -> Response:
         lambda: (
             satisfaction(context.store, by=names, filter=chosen),
             trend(context.store, chosen),
-            options(context.store),
+            options(context.store, tuple(FACTS)),
         )
     )
     return _render.render(
@@ -146,7 +149,7 @@ async def _answers_page(context: Context, request: Request) -> Response:
                 limit=PAGE,
                 after=after,
             ),
-            options(context.store),
+            options(context.store, (*FACTS, *_LISTED)),
         )
     )
     return _render.render(
@@ -217,7 +220,7 @@ def _read_query(fields: Mapping[str, str]) -> tuple[dict[str, str], Filter]:
 
 
 def _common(context: Context, here: str, query: dict[str, str], choices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    shown = {name: list(choices.get(name, ())) for name in (*FACTS, "signal", "reason")}
+    shown = {name: list(choices.get(name, ())) for name in (*FACTS, *_LISTED)}
     for name, values in shown.items():
         if query.get(name) and query[name] not in values:
             values.append(query[name])
