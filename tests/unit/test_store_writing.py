@@ -32,7 +32,7 @@ from otel_feedback.store import Change, Store, _databases, _writer
 from otel_feedback.store._content import PART_BYTES, read_chunk
 from otel_feedback.store._folder import week_of
 
-ODD = "a\x1fb\x1ec\x1dd, 'e' \"f\" \\ \n\t ü 🙂"
+ODD = "a\x1fb\x1ec\x1dd\x1cz, 'e' \"f\" \\ \n\t ü 🙂"
 
 
 @pytest.fixture
