@@ -1,8 +1,10 @@
 """Both receivers over real connections: what is durable, what is refused, in which words, and whether to try again."""
 
+import contextlib
 import gzip
 import json
 import threading
+import types
 
 import grpc
 import pytest
@@ -40,6 +42,8 @@ from otel_feedback.server.receiving import MAX_IN_FLIGHT, Budget, Receiver
 from otel_feedback.store import _writer
 
 BAD = b"\x0a\xff\xff"
+UNUSED = types.SimpleNamespace(coming=contextlib.nullcontext)
+"""In place of a store that nothing is given to."""
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +201,7 @@ def test_a_http_bomb_is_not_blown_up(server):
 
 def test_a_body_that_says_it_is_too_large_is_not_read(tmp_path):
     """413 before a byte of it is there."""
-    app = Starlette(routes=otlp_routes(Receiver(None, keep_content=True)))
+    app = Starlette(routes=otlp_routes(Receiver(UNUSED, keep_content=True)))
     headers = [("content-type", PROTOBUF), ("content-length", str(wire.MAX_BODY + 1))]
     assert call(app, headers=headers, messages=[])[0] == 413
 
@@ -205,7 +209,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(tmp_path):
 def test_a_body_that_becomes_too_large_is_not_read_on(monkeypatch):
     """413 as soon as it is, and its bytes are given back."""
     monkeypatch.setattr(http_receiver, "MAX_BODY", 10)
-    receiver = Receiver(None, keep_content=True)
+    receiver = Receiver(UNUSED, keep_content=True)
     app = Starlette(routes=otlp_routes(receiver))
     parts = [{"type": "http.request", "body": b"123456", "more_body": True}] * 2
     assert call(app, headers=[("content-type", PROTOBUF)], messages=parts)[0] == 413
@@ -215,20 +219,20 @@ def test_a_body_that_becomes_too_large_is_not_read_on(monkeypatch):
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
     """408, and the connection ends."""
     monkeypatch.setattr(http_receiver, "BODY_SECONDS", 0.01)
-    app = Starlette(routes=otlp_routes(Receiver(None, keep_content=True)))
+    app = Starlette(routes=otlp_routes(Receiver(UNUSED, keep_content=True)))
     status, headers, _ = call(app, headers=[("content-type", PROTOBUF)], messages=[])
     assert (status, headers["connection"]) == (408, "close")
 
 
 def test_a_body_that_breaks_off_is_the_senders_error():
     """400, to nobody."""
-    app = Starlette(routes=otlp_routes(Receiver(None, keep_content=True)))
+    app = Starlette(routes=otlp_routes(Receiver(UNUSED, keep_content=True)))
     assert call(app, headers=[("content-type", PROTOBUF)], messages=[{"type": "http.disconnect"}])[0] == 400
 
 
 def test_bytes_in_memory_are_bounded_over_all_requests():
     """429 with the time to wait; what is given back can be taken again."""
-    receiver = Receiver(None, keep_content=True, budget=Budget(100))
+    receiver = Receiver(UNUSED, keep_content=True, budget=Budget(100))
     app = Starlette(routes=otlp_routes(receiver))
     body = [{"type": "http.request", "body": bytes(60)}]
     with receiver.budget.holding(50):
@@ -276,7 +280,7 @@ def test_large_requests_are_decoded_one_after_the_other(monkeypatch, size, toget
             receiver.accept("traces", bytes(size))
 
     monkeypatch.setattr(receiving, "decode_traces", decode)
-    receiver = Receiver(None, keep_content=True)
+    receiver = Receiver(UNUSED, keep_content=True)
     senders = [threading.Thread(target=send) for _ in range(2)]
     for sender in senders:
         sender.start()
