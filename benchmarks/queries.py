@@ -27,7 +27,7 @@ from otel_feedback.analysis.satisfaction import options, satisfaction, trend
 from otel_feedback.intake import Batch, pack, trace_row
 from otel_feedback.store import Store
 from otel_feedback.store._answers import answer, answers
-from otel_feedback.store.filters import Filter
+from otel_feedback.store.filters import FACTS, Filter
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -44,6 +44,8 @@ SPANS_OF_AN_ANSWER: Final = 4
 SPANS_OF_A_CHUNK: Final = 512
 CHUNK_BYTES: Final = 200_000
 AT_ONCE: Final = 16
+ROWS: Final = 50
+"""Of a page."""
 LOOKED_AT: Final = 20
 """Answers whose spans are really there."""
 
@@ -284,6 +286,7 @@ def figures(folder: Path, *, small: int = SMALL, large: int = LARGE, huge: int =
             yield _figure(f"satisfaction by model and type, {size}", goal, lambda: satisfaction(store, by=_BY_MODEL))
             yield _figure(f"trend by day, {size}", goal, lambda: trend(store, bucket="day"))
             yield _figure(f"choices of the filters, {size}", None, lambda: options(store))
+            yield _figure(f"choices of the filters of Satisfaction, {size}", None, lambda: options(store, tuple(FACTS)))
             yield _figure(f"page of bad answers, {size}", None, lambda: answers(store))
     build(folder / str(large), large, content=True)
     with Store.open(folder / str(large)) as store:
@@ -318,6 +321,9 @@ def _pages(store: Store, count: int) -> Iterator[Figure]:
     }
     for what, query in asked.items():
         yield _figure(f"{what}, {size}", 200.0, partial(answers, store, **query))
+        if "search" in query:
+            question = partial(_search_on, store, query)
+            yield _figure(f"{what}, {size}, in {question()} pages", None, question, runs=5)
     middle = _cursor(count // 2, count)
     for kind in ("bad", "all"):
         what = f"page of {kind} answers from the middle on, {size}"
@@ -325,6 +331,15 @@ def _pages(store: Store, count: int) -> Iterator[Figure]:
     numbers = itertools.cycle(looked_at(count))
     yield _figure(f"one answer, {size}", 200.0, lambda: _look(store, f"{trace_of(n := next(numbers))}-{span_of(n)}"))
     yield _figure(f"one answer by 12 digits, {size}", 200.0, lambda: _look(store, trace_of(next(numbers))[:12]))
+
+
+def _search_on(store: Store, query: dict[str, Any]) -> int:
+    """Search until a page is full or there are no more answers, as the command does; gives the number of pages."""
+    pages, rows, after, looked_back_to = 0, 0, None, True
+    while looked_back_to and rows < ROWS:
+        page = answers(store, **query, limit=ROWS - rows, after=after)
+        pages, rows, after, looked_back_to = pages + 1, rows + len(page.rows), page.next, bool(page.looked_back_to)
+    return pages
 
 
 def _look(store: Store, name: str) -> None:
@@ -335,8 +350,8 @@ def _cursor(number: int, count: int) -> str:
     return f"{started_us(number, count)}-{trace_of(number)}-{span_of(number)}"
 
 
-def _figure(what: str, goal: float | None, question: Callable[[], object]) -> Figure:
-    timing = measure(question)
+def _figure(what: str, goal: float | None, question: Callable[[], object], runs: int = 15) -> Figure:
+    timing = measure(question, runs)
     detail = f"{timing.median:.0f} ms ({timing.slowest:.0f} at most, {timing.processor:.0f} of processor)"
     return Figure(what, detail, timing.median, goal)
 

@@ -220,7 +220,8 @@ def test_pages_of_answers_are_what_the_model_lists(answered, history, comments, 
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, opened(Path(folder)) as store:
         store.write(batch(*history, *answered, *rows))
         store.settle()
-        for chosen, feedback, signal, reason, search, limit, bounds in questions:
+        ends_early = [(Filter(), which, None, None, "r", 2, (1, 1, 2)) for which in ("bad", "any", "all")]
+        for chosen, feedback, signal, reason, search, limit, bounds in [*questions, *ends_early]:
             asked = {"feedback": feedback, "signal": signal, "reason": reason, "search": search}
             found, after = [], None
             while True:

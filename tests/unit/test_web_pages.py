@@ -165,7 +165,7 @@ async def test_a_search_that_ended_early_says_how_far_it_looked_and_leads_on(sto
     since = [f"{(NOW - n * HOUR):%Y-%m-%d %H:%M}" for n in (1, 3)]
     assert len(seen) == 3
     assert f"1 found in the answers since {since[0]}" in seen[0]
-    assert f"Nothing found in the answers since {since[1]}" in seen[1]
+    assert f"Nothing more found in the answers since {since[1]}" in seen[1]
     assert "About tuples" in seen[0]
     assert "About tuples" in seen[2]
     assert "in the answers since" not in seen[2]
