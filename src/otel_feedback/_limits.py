@@ -4,7 +4,8 @@ Texts keep to ours: they are cut where it harms least.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.trace import Span
@@ -18,6 +19,15 @@ for thousands of answers, and go with the votes of others in one batch, which a 
 
 MAX_JSON: Final = 8192
 """Characters of a JSON array of ours, where the host sets no smaller limit."""
+
+_GAP: Final = " … "
+"""What stands where the middle of a text was."""
+
+_BEGINNING: Final = 5
+"""Which part of a text that is cut is its beginning: a fifth."""
+
+_TELLING: Final = 20
+"""Characters from which on a last paragraph says something: ``Answer:`` doesn't."""
 
 
 def raw_attributes(span: Any) -> Mapping[str, Any]:
@@ -121,15 +131,46 @@ def clean_text(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def cut_middle(text: str, longest: int) -> str:
-    """Cut a text to ``longest`` characters by taking its middle out.
-
-    A prompt has what was asked at its end, after passages, or at its beginning, before them.
-    """
+def cut_evenly(text: str, longest: int) -> str:
+    """Cut a text that is kept to ``longest`` characters: as much of its beginning as of its end stays."""
     if len(text) <= longest:
         return text
     end = longest // 2
-    return f"{text[: longest - end - 3].rstrip()} … {text[len(text) - end :].lstrip()}"
+    return f"{text[: longest - end - len(_GAP)].rstrip()}{_GAP}{text[len(text) - end :].lstrip()}"
+
+
+def cut_middle(text: str, longest: int) -> str:
+    """Cut a text that is shown to at most ``longest`` characters, so that what was asked is seen.
+
+    A prompt has it at its end, after passages, or at its beginning, before them; how it begins is often the same for
+    all. So a fifth is the beginning's, the rest the end's: its last paragraph where that fits, else lines, else words.
+    """
+    if len(text) <= longest:
+        return text
+    text = text.strip()
+    begin = longest // _BEGINNING
+    return text if len(text) <= longest else f"{_first(text, begin)}{_GAP}{_last(text, longest - begin - len(_GAP))}"
+
+
+def cut_repeated(text: str, elsewhere: Iterable[str], longest: int) -> str:
+    """Cut a text by :func:`cut_middle` where the whole of it stands elsewhere, too; else it stays whole."""
+    return cut_middle(text, longest) if len(text) > longest and text in elsewhere else text
+
+
+def _first(text: str, room: int) -> str:
+    """Return whole words that a text begins with; a long one is cut."""
+    words = re.match(r"(?s).*(?=\s)", text[: room + 1])
+    return words[0].rstrip() if words and len(words[0]) > room // 2 else text[:room].rstrip()
+
+
+def _last(text: str, room: int) -> str:
+    """Return what a text ends with: a paragraph, lines, or whole words."""
+    end = text[len(text) - room - 1 :]  # with what stands before, which may be the blank
+    for start in (*reversed([gap.end() for gap in re.finditer(r"\n[^\S\n]*\n\s*", end)]), end.find("\n") + 1):
+        if start and len(end) - start >= _TELLING:
+            return end[start:].lstrip()
+    blank = re.search(r"\s+", end[: room // 2])
+    return end[blank.end() if blank else 1 :].lstrip()
 
 
 # Made once: ``json.dumps`` with these arguments makes a new encoder at each call.

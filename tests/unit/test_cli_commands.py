@@ -455,6 +455,18 @@ def test_show_has_everything_about_an_answer(api):
     assert "http.method" not in out
 
 
+def test_a_long_question_that_is_the_prompt_is_printed_once_and_last(api):
+    """It is seen at once what was asked, answered and said; the whole prompt stands below them."""
+    long = "Answer from these.\n\n" + "passage " * 300 + "\n\nQuestion: What is it, after all?"
+    api.answers[f"/api/answers/{ID}"] = DETAIL | {"question": long, "prompt": [{"role": "user", "text": long}]}
+    _, out, _ = call("show", ID, "--url", api.url)
+    above, _, below = " ".join(out.split()).partition(" Prompt user ")
+    assert "Question, whole in the prompt below" in above
+    assert "passage … Question: What is it, after all? Answer 42 days. Feedback" in above
+    assert above.count("passage") < 20
+    assert below.count("passage") == 300
+
+
 def test_a_trace_that_is_read_in_part_says_so(api):
     """Beside its name; one that is whole says nothing."""
     assert f"Trace {TRACE}\n" in call("show", ID, "--url", api.url)[1]

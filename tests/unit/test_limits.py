@@ -161,19 +161,62 @@ def test_lone_surrogates_are_replaced():
     assert _limits.clean_text("half \ud83d, whole 😀") == "half \ufffd, whole 😀"
 
 
+@pytest.mark.parametrize(("cut", "share"), [(_limits.cut_evenly, 2), (_limits.cut_middle, 5)])
 @pytest.mark.parametrize("longest", [10, 11, 160])
-def test_a_text_that_is_cut_keeps_how_it_begins_and_how_it_ends(longest):
-    """It has as many characters as there is room for, and its middle is what goes."""
+def test_a_text_that_is_cut_keeps_how_it_begins_and_how_it_ends(cut, share, longest):
+    """It has as many characters as there is room for: half are the beginning's, or where it is shown a fifth."""
     text = "".join(chr(0x4E00 + number) for number in range(200))
-    cut = _limits.cut_middle(text, longest)
-    begins, ends = cut.split(" … ")
-    assert len(cut) == longest
+    shown = cut(text, longest)
+    begins, ends = shown.split(" … ")
+    assert len(shown) == longest
     assert text.startswith(begins)
     assert text.endswith(ends)
-    assert abs(len(begins) - len(ends)) <= 4
-    assert _limits.cut_middle(text[:longest], longest) == text[:longest]
+    assert abs(len(begins) - longest / share) <= 3
+    assert cut(text[:longest], longest) == text[:longest]
 
 
-def test_where_a_text_is_cut_no_blanks_are_doubled():
+@pytest.mark.parametrize("cut", [_limits.cut_evenly, _limits.cut_middle])
+def test_where_a_text_is_cut_no_blanks_are_doubled(cut):
     """Blanks at the cut go too."""
-    assert _limits.cut_middle("abc" + " " * 20 + "xyz", 20) == "abc … xyz"
+    assert cut("abc" + " " * 20 + "xyz", 20) == "abc … xyz"
+
+
+PASSAGE = "A generator yields its values one by one, and a list has them all." + " A list is whole." * 30
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"Answer from these.\n\n{PASSAGE}\n\nQuestion: What is it?", "Answer from … Question: What is it?"),
+        (f"Use the notes: {PASSAGE}\nQuestion: What?\nAnswer:", "Use the notes: A … Question: What?\nAnswer:"),
+        (
+            f"Q: What is it?\n\n{PASSAGE}\n\nAnswer:",
+            "Q: What is it? … A list is whole. A list is whole. A list is whole.\n\nAnswer:",
+        ),
+        (
+            f"Passages {PASSAGE} What is it?",
+            "Passages A … A list is whole. A list is whole. A list is whole. What is it?",
+        ),
+    ],
+)
+def test_what_was_asked_is_seen_in_a_text_that_is_cut(text, shown):
+    """The last paragraph where it says something and fits, else whole lines, else whole words; few of the beginning."""
+    assert _limits.cut_middle(text, 84) == shown
+
+
+@given(st.text(alphabet="ab \n", max_size=120), st.integers(10, 60))
+def test_whatever_is_cut_fits_and_is_no_other_text(text, longest):
+    """Never longer than there is room for, and both parts are the text's own."""
+    shown = _limits.cut_middle(text, longest)
+    assert len(shown) <= longest
+    begins, gap, ends = shown.partition(" … ")
+    assert begins in text
+    assert ends in text
+    assert gap or shown in text
+
+
+def test_only_what_stands_elsewhere_too_is_cut():
+    """A long text that is nowhere else stays whole, and so does a short one."""
+    assert _limits.cut_repeated("a" * 30, ["b" * 30], 20) == "a" * 30
+    assert _limits.cut_repeated("a" * 20, ["a" * 20], 20) == "a" * 20
+    assert len(_limits.cut_repeated("a" * 30, (each for each in ["b", "a" * 30]), 20)) == 20

@@ -413,13 +413,21 @@ def test_the_context_is_frozen(store):
         context_of(store).version = "2"
 
 
+RAG = f"Answer from the passages.\n\n{'passages ' * 300}\n\nQuestion: What is it, after all?"
+
+
 async def test_a_question_is_seen_in_the_list_whatever_stands_before_it(store, sender):
-    """Passages first, question at the end: the middle goes, and the answer's own page has the whole."""
-    prompt = "Answer from the passages. " + "passage " * 300 + "What is it?"
-    ids = sender.answer(prompt)
+    """Passages first, question at the end: the middle goes, and the list has the question whole."""
+    sender.answer(RAG)
     _, text, _ = await get(store, "/answers?feedback=all")
-    assert "Answer from the passages. passage passage" in text
-    assert "passage What is it?" in text
-    assert 200 < len(text.partition("Answer from")[2].partition("What is it?")[0]) < 240
-    _, text, _ = await get(store, f"/answers/{id_of(ids)}")
-    assert prompt in text
+    assert "passages … Question: What is it, after all? So. Template" in text
+    assert text.count("passages passages") < 5
+
+
+async def test_a_long_question_that_is_the_prompt_is_whole_only_there(store, sender):
+    """Its box has its beginning and its end, and says where the whole is."""
+    ids = sender.answer(RAG)
+    _, text, links = await get(store, f"/answers/{id_of(ids)}")
+    assert text.partition("Prompt as sent system")[0].count("passages passages") < 10
+    assert "passages … Question: What is it, after all? Its beginning and its end. All 2 761 characters" in text
+    assert "#prompt" in links

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from otel_feedback._limits import cut_repeated
 from otel_feedback.cli import _options, _show
 from otel_feedback.cli._source import open_source
 
@@ -18,6 +19,9 @@ Json = Mapping[str, Any]
 
 LONGEST_VALUE: Final = 240
 """Characters of an attribute in the tree; --json and the page have it whole."""
+
+LONGEST_QUESTION: Final = 600
+"""Characters of a question that the prompt below has whole."""
 
 FACTS: Final = {
     "service": "service",
@@ -50,7 +54,7 @@ def show(
 ) -> None:
     """Show everything about one answer.
 
-    That is its facts, question and answer, the prompt as it was sent, documents, all feedback with its history, and the
+    That is its facts, question and answer, all feedback with its history, documents, the prompt as it was sent, and the
     trace with its times.
 
     \b
@@ -73,24 +77,32 @@ def show(
 def _parts(found: Json, *, attributes: bool) -> Iterator[tuple[str, RenderableType]]:
     """Give headings and what stands below them; what nobody recorded has none."""
     yield f"Answer {found['id']}", _facts(found)
-    for name in ("question", "answer"):
-        text = found[name]
-        yield name.capitalize(), _show.plain(text, lines=True) if text else Text("not recorded", style="dim")
-    if found["prompt"]:
-        yield "Prompt", Group(*(_message(one) for one in found["prompt"]))
-    if found["variables"]:
-        yield (
-            "Variables",
-            _show.new_list((name, _show.plain(text, lines=True)) for name, text in found["variables"].items()),
-        )
-    if found["documents"]:
-        yield "Documents", _documents(found["documents"])
+    if found["question"]:
+        asked = cut_repeated(found["question"], (one["text"] for one in found["prompt"]), LONGEST_QUESTION)
+        yield ("Question" if asked == found["question"] else "Question, whole in the prompt below"), _lines(asked)
+    else:
+        yield "Question", _missing()
+    yield "Answer", _lines(found["answer"]) if found["answer"] else _missing()
     if found["feedback"]:
         yield "Feedback", Group(*(_vote(one) for one in found["feedback"]))
     if found["evaluations"]:
         yield "Evaluations by models", _evaluations(found["evaluations"])
+    if found["documents"]:
+        yield "Documents", _documents(found["documents"])
+    if found["variables"]:
+        yield "Variables", _show.new_list((name, _lines(text)) for name, text in found["variables"].items())
+    if found["prompt"]:
+        yield "Prompt", Group(*(_message(one) for one in found["prompt"]))
     if found["spans"]:
         yield _heading(found), _tree(found["spans"], attributes=attributes)
+
+
+def _lines(text: str) -> Text:
+    return _show.plain(text, lines=True)
+
+
+def _missing() -> Text:
+    return Text("not recorded", style="dim")
 
 
 def _heading(found: Json) -> str:
@@ -118,7 +130,7 @@ def _tells(found: Json, name: str) -> bool:
 
 def _message(message: Json) -> RenderableType:
     role = _show.plain(message["role"] or "message", "cyan")
-    return Group(role, Padding(_show.plain(message["text"], lines=True), (0, 0, 0, 2), expand=False))
+    return Group(role, Padding(_lines(message["text"]), (0, 0, 0, 2), expand=False))
 
 
 def _documents(documents: Sequence[Json]) -> Table:

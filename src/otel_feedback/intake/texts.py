@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from otel_feedback import _dialects, semconv
 from otel_feedback._dialects import Role
-from otel_feedback._limits import cut_middle
+from otel_feedback._limits import cut_evenly
 from otel_feedback.intake._foreign import (
     ASKING_NAMES,
     EVENT_CHOICE,
@@ -79,7 +79,7 @@ class Texts(NamedTuple):
 
 def shorten(text: str | None) -> str | None:
     """Clean a text for a row, and cut the middle out of one that is longer than ``MAX_TEXT``."""
-    return None if text is None else clean(cut_middle(text, MAX_TEXT))
+    return None if text is None else clean(cut_evenly(text, MAX_TEXT))
 
 
 def texts_of(attributes: Attributes, events: Events = ()) -> Texts:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from otel_feedback import semconv
-from otel_feedback._limits import cut_middle
+from otel_feedback._limits import cut_middle, cut_repeated
 from otel_feedback.store._views import Vote
 from otel_feedback.web import _text
 
@@ -68,6 +68,7 @@ def _environment() -> Environment:
         "name": lambda text: _text.show(text, _text.LONGEST_NAME),
         "plain": _text.plain,
         "preview": lambda text: _text.show(cut_middle(text, _text.LONGEST_PREVIEW)),
+        "asked": lambda text, prompt: cut_repeated(text, (each.text for each in prompt), _text.LONGEST_REPEATED),
         "value": _text.show_value,
         "percent": _percent,
         "number": lambda number: f"{number:,}".replace(",", "\u202f"),

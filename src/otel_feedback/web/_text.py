@@ -14,8 +14,11 @@ LONGEST: Final = 100_000
 LONGEST_NAME: Final = 200
 """Characters of a name: of a template, a model, a span, ..."""
 
-LONGEST_PREVIEW: Final = 240
-"""Characters of a question in a list: the API has twice as many, the answer's own page all."""
+LONGEST_PREVIEW: Final = 160
+"""Characters of a question in a list, four lines of a phone: the API has three times as many, its own page all."""
+
+LONGEST_REPEATED: Final = 600
+"""Characters of a question on its own page where the prompt below has the whole."""
 
 _LONGEST_DIFF: Final = 4_000
 """Words of both texts together that are compared; the time grows with the square."""
