@@ -3,7 +3,10 @@
 import contextlib
 import json
 import os
+import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -184,6 +187,32 @@ def test_a_server_for_other_machines_gets_its_token_from_the_folder(tmp_path, se
         )
         assert done.returncode == 1
         assert "asks for its token" in done.stderr
+
+
+def test_the_printed_command_of_a_server_for_other_machines_brings_the_first_vote(tmp_path, service):
+    """Key and token are found as it is typed; so are they where the address is typed by this machine's name."""
+    with running(tmp_path, "0.0.0.0") as (folder, url):
+        said = (tmp_path / "up.log").read_text()
+        (printed,) = re.findall(r"^ *(otel-feedback run .*) -- python app.py$", said, flags=re.MULTILINE)
+        by_name = f"http://{socket.gethostname()}:{url.rpartition(':')[2]}"
+        share = tmp_path / "share"
+        share.mkdir()
+        (share / "otel-feedback").symlink_to(folder)
+        for count, (words, given) in enumerate(
+            [(shlex.split(printed)[2:], {}), (["--url", by_name], {"XDG_DATA_HOME": str(share)})], start=1
+        ):
+            _, shop = service(*words, **given)
+            log = (tmp_path / "corner-shop" / "log").read_text()
+            assert f"otel-feedback: Spans go to {url} (data {folder}), without questions and answers.\n" in log
+            headers, _ = answer(f"{shop}/ask")
+            answer(f"{url}/v1/feedback", {"handle": headers["feedback-handle"], "signal": "thumbs", "value": "down"})
+            wait_until(lambda: seen(folder) == (count, count), "the vote", timeout=20)  # noqa: B023 - called at once
+
+
+def seen(folder):
+    """How many answers and votes on them a server has."""
+    rows = json.loads(command("answers", "--json", "--feedback", "all", "--data", folder))["rows"]
+    return len(rows), sum(row["recorded"] and bool(row["feedback"]) for row in rows)
 
 
 def test_signals_and_exit_code_are_the_service_s_own(server, service):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,72 @@ def test_the_token_of_the_environment_goes_first(tmp_path, monkeypatch):
     assert Place(url, None)._token(url, tmp_path) == "of the folder"
     monkeypatch.setenv("OTEL_FEEDBACK_TOKEN", "mine")
     assert Place(url, tmp_path)._token(url, None) == "mine"
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """This machine is called box; example.org is elsewhere, and answers at a number of documentation."""
+    numbers = {"box": "127.0.1.1", "alias": "127.0.0.1", "example.org": "192.0.2.7", "other": "192.0.2.8"}
+
+    def look_up(host, port, **_):
+        if host in numbers or host.replace(".", "").isdigit() or ":" in host:
+            return [(0, 0, 0, "", (numbers.get(host, host), 0))]
+        raise OSError(host)
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "Nameless")
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+@pytest.mark.parametrize("host", ["box", "alias", "nameless", "0.0.0.0", "127.0.0.1", "127.9.9.9"])
+def test_a_name_of_this_machine_leads_to_the_server_of_the_folder(names, tmp_path, host):
+    """With its port, and at the address that the folder gives: nobody else has that one."""
+    server_file(tmp_path, "http://127.0.0.1:9100", os.getpid())
+    assert _addresses.own_url(f"http://{host}:9100", tmp_path) == "http://127.0.0.1:9100"
+    assert _addresses.is_server_of(tmp_path, f"http://{host}:9100")
+    assert Place(f"http://{host}:9100", tmp_path).server().url == "http://127.0.0.1:9100"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://box:9101", "https://box:9100", "http://example.org:9100", "http://none.invalid:9100", "http://box"]
+)
+def test_another_machine_or_port_is_another_server(names, tmp_path, url):
+    """The same port isn't enough: each machine has it."""
+    server_file(tmp_path, "http://127.0.0.1:9100", os.getpid())
+    assert _addresses.own_url(url, tmp_path) == url
+    assert not _addresses.is_server_of(tmp_path, url)
+    server_file(tmp_path, "http://127.0.0.1:9100", ended_process())
+    assert _addresses.own_url("http://box:9100", tmp_path) == "http://box:9100"
+
+
+def test_a_server_at_one_number_isn_t_the_one_at_another(names, tmp_path):
+    """Somebody else may have the same port there."""
+    server_file(tmp_path, "http://192.0.2.7:9100", os.getpid())
+    assert _addresses.own_url("http://example.org:9100", tmp_path) == "http://192.0.2.7:9100"
+    for url in ("http://box:9100", "http://127.0.0.1:9100", "http://other:9100"):
+        assert _addresses.own_url(url, tmp_path) == url
+
+
+def test_a_note_that_another_user_wrote_isn_t_ours(tmp_path, monkeypatch):
+    """A server may name any folder; only its owner's note shows whose it is."""
+    url = "http://127.0.0.1:9100"
+    assert not _addresses.is_ours(tmp_path, url)
+    assert not _addresses.is_ours(Path("\0"), url)
+    server_file(tmp_path, url, os.getpid())
+    assert _addresses.is_ours(tmp_path, url)
+    assert not _addresses.is_ours(tmp_path, "http://127.0.0.1:9101")
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert not _addresses.is_ours(tmp_path, url)
+
+
+def test_the_server_of_the_folder_goes_before_who_has_the_usual_address(tmp_path, monkeypatch):
+    """That may be anybody's on a machine of several users."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with serving({"/api/status": {}}) as mine, serving({"/api/status": {}}) as usual:
+        monkeypatch.setattr("otel_feedback.cli._source.DEFAULT_URL", usual.url)
+        server_file(tmp_path / "otel-feedback", mine.url, os.getpid())
+        assert Place(None, None).server().url == mine.url
+        server_file(tmp_path / "otel-feedback", mine.url, ended_process())
+        assert Place(None, None).server().url == usual.url
 
 
 def test_the_server_of_a_folder_is_found(tmp_path):

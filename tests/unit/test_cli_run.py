@@ -14,7 +14,7 @@ from tests.unit.test_cli_addresses import server_file
 from tests.unit.test_cli_http import only_with_a_token
 
 from otel_feedback._keys import Keyring
-from otel_feedback.cli import _instrumentations, run
+from otel_feedback.cli import _addresses, _destination, _instrumentations, _source, run
 from otel_feedback.cli._service_environment import make_environment, name_service
 
 URL = "http://127.0.0.1:8484"
@@ -54,6 +54,20 @@ def test_an_endpoint_of_the_user_s_is_left_with_its_protocol(variable):
     assert not [name for name in environment({variable: "http://collector:4317"}) if "OTLP" in name]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318/"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{URL}/v1/traces"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317"},
+    ],
+)
+def test_an_endpoint_that_is_the_server_s_own_gets_the_content(given):
+    """It is what `up` prints to paste; at any other one nobody knows who reads."""
+    assert "OTEL_FEEDBACK_CAPTURE_TEXT" in environment(given)
+    assert "OTEL_FEEDBACK_CAPTURE_TEXT" not in environment(given | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"})
+
+
 @pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
 def test_a_protocol_of_the_user_s_gets_the_endpoint_that_speaks_it(variable):
     """The one for gRPC is another port."""
@@ -81,6 +95,8 @@ def test_content_is_captured_only_on_this_machine_and_where_it_is_kept():
     for added in (dropped, elsewhere):
         assert "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" not in added
         assert "OTEL_FEEDBACK_CAPTURE_TEXT" not in added
+        assert added["TRACELOOP_TRACE_CONTENT"] == "false", "the other families would send it by default"
+        assert added["OPENINFERENCE_HIDE_INPUTS"] == added["OPENINFERENCE_HIDE_OUTPUTS"] == "true"
     assert "OTEL_FEEDBACK_CAPTURE_TEXT" in environment(status=None)
 
 
@@ -248,6 +264,14 @@ def test_a_program_that_cannot_be_read_says_nothing(tmp_path):
 # --- The command ---------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch):
+    """Servers that aren't there don't come, and nobody has the usual address."""
+    monkeypatch.setattr(_destination, "WAIT_SECONDS", 0.0)
+    for module in (_addresses, _destination, _source):
+        monkeypatch.setattr(module, "DEFAULT_URL", "http://127.0.0.1:9")
+
+
 def variables(*words, **given):
     """What ``run --print-env --json`` prints, and what it says beside."""
     code, out, err = call("run", *words, "--print-env", "--json", **given)
@@ -275,18 +299,14 @@ def test_a_running_server_says_where_its_folder_is(tmp_path):
         added, err = variables("--url", api.url)
     assert added["OTEL_FEEDBACK_HANDLE_KEYS_FILE"] == str(tmp_path / "handle-keys")
     assert added["OTEL_EXPORTER_OTLP_ENDPOINT"] == api.url
-    assert err == ""
+    assert err == f"otel-feedback: Spans, questions and answers go to {api.url} (data {tmp_path}).\n"
 
 
-def test_a_server_that_asks_for_its_token_is_there(tmp_path):
-    """Without it the service is started all the same, and it is said that spans will be refused; with it they go in."""
+def test_a_token_of_the_environment_goes_in():
+    """It is the server's own word that it asks for one."""
     with serving({"/api/status": (200, only_with_a_token)}) as api:
-        added, err = variables("--url", api.url, OTEL_FEEDBACK_HANDLE_KEYS="k")
-        assert added["OTEL_EXPORTER_OTLP_ENDPOINT"] == api.url
-        assert "asks for its token" in err
-        added, err = variables("--url", api.url, OTEL_FEEDBACK_HANDLE_KEYS="k", OTEL_FEEDBACK_TOKEN="secret")
+        added, _ = variables("--url", api.url, OTEL_FEEDBACK_HANDLE_KEYS="k", OTEL_FEEDBACK_TOKEN="secret")
         assert added["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Bearer%20secret"
-        assert err == ""
 
 
 def test_this_machine_s_own_name_is_this_machine(tmp_path):
@@ -330,8 +350,12 @@ def test_variables_are_printed_for_a_shell(tmp_path):
 def test_an_endpoint_of_the_user_s_needs_no_server_of_ours(tmp_path):
     """Spans go where it says, and nothing is said about starting another."""
     added, err = variables("--data", tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4317")
-    assert err == ""
+    assert err == (
+        "otel-feedback: Spans go to http://collector:4317, as OTEL_EXPORTER_OTLP_ENDPOINT says; "
+        "of questions and answers the service's own settings say.\n"
+    )
     assert "OTEL_FEEDBACK_HANDLE_KEYS_FILE" in added
+    assert not {"OTEL_FEEDBACK_CAPTURE_TEXT", "OPENINFERENCE_HIDE_INPUTS"} & added.keys()
 
 
 def test_a_name_that_is_given_wins():

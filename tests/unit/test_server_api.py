@@ -350,7 +350,9 @@ def hints(server):
 def test_hints_follow_what_is_missing(server):
     """From nothing at all to the first vote."""
     (first,) = hints(server)
-    assert f"otel-feedback run --url {server.url}" in first
+    run = f"otel-feedback run --data {server.running.options.data}"
+    assert run in first
+    assert get(server, "/api/status")["run"] == run
     post(server.otlp_http, b"", signal="metrics")
     assert "OTEL_TRACES_EXPORTER" in hints(server)[0]
     export(server.otlp_grpc, request(span("c1" * 16)))
@@ -358,7 +360,7 @@ def test_hints_follow_what_is_missing(server):
     model = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
     export(server.otlp_grpc, request(span("c2" * 16, **model)))
     assert "no answer that can be judged" in hints(server)[0]
-    start = f": otel-feedback run --url {server.url} -- uvicorn app:app (or: -- python app.py)"
+    start = f": {run} -- uvicorn app:app (or: -- python app.py)"
     assert hints(server)[0].endswith(start)
     export(server.otlp_grpc, request(span("c3" * 16, interaction=True)))
     assert f"{server.url}/v1/feedback" in hints(server)[0]

@@ -87,7 +87,7 @@ def test_it_says_where_everything_is_and_what_to_paste(tmp_path):
         said = process.said
         assert (tmp_path / "d" / "token").read_text().strip() not in said
     for line in ("uvicorn app:app", "python app.py"):
-        assert f"otel-feedback run --url {url_of(process)} -- {line}\n" in said
+        assert f"otel-feedback run --data {tmp_path / 'd'} -- {line}\n" in said
     assert f"OTEL_EXPORTER_OTLP_ENDPOINT={url_of(process)}" in said
     assert f"OTEL_FEEDBACK_HANDLE_KEYS_FILE={tmp_path}/d/handle-keys" in said
     assert str(tmp_path / "d") in said

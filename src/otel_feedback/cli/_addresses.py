@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -50,9 +51,39 @@ def running_url(folder: Path) -> str | None:
 
 
 def is_server_of(folder: Path, url: str) -> bool:
-    """Whether a folder of this machine is that of the server at an address, which may be this machine's own name."""
+    """Whether a folder of this machine is that of the server at an address, which may have this machine's own name."""
     at = running_url(folder)
-    return at is not None and _place(at)[1] == _place(url)[1]
+    return at is not None and _same_server(at, own_url(url, folder))
+
+
+def is_ours(folder: Path, url: str) -> bool:
+    """Whether a folder is that of the server at an address, and the note that says so is this user's.
+
+    The folder may be one that the server names itself: another user can name any, and write a folder for it, but
+    not as this user.
+    """
+    try:
+        owner = (folder / SERVER_FILE).stat().st_uid
+    except (OSError, ValueError):
+        return False
+    return is_server_of(folder, url) and (os.name == "nt" or owner == os.getuid())
+
+
+def own_url(url: str, folder: Path) -> str:
+    """Return the address that a folder's running server gives itself, if another one leads there too; else that one.
+
+    It does with the same port and any name or number of this machine. What is sent then goes where the folder, which
+    only its owner can write, says; and not to who else has that port at another of the machine's numbers.
+    """
+    at = running_url(folder)
+    if at is None or urlsplit(url).scheme != "http" or _place(at)[1] != _place(url)[1]:
+        return url
+    own, named = urlsplit(at).hostname or "", urlsplit(url).hostname or ""
+    numbers = _numbers(named)
+    if not numbers.isdisjoint(_numbers(own)):
+        return at
+    is_this_machine = named == socket.gethostname().lower() or any(map(_is_this_machine, numbers))
+    return at if is_loopback(own) and is_this_machine else url
 
 
 def find_token(url: str, folders: Iterable[Path]) -> str | None:
@@ -87,6 +118,24 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:  # somebody else's, and alive
         return True
     return True
+
+
+def _numbers(host: str) -> set[str]:
+    """Return the IP addresses of a name; none where it has none."""
+    with contextlib.suppress(OSError, UnicodeError):
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)}
+    return set()
+
+
+def _is_this_machine(number: str) -> bool:
+    """Whether an IP address is one of this machine's: no other can be bound."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_INET6 if ":" in number else socket.AF_INET, socket.SOCK_DGRAM) as probe,
+    ):
+        probe.bind((number, 0))
+        return True
+    return False
 
 
 def _same_server(one: str, other: str) -> bool:

@@ -14,6 +14,19 @@ BATCH_DELAY_MS: Final = 500
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """Variables by which a user says where spans go."""
 
+CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""Variable by which the official instrumentations record questions and answers."""
+
+HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
+"""Variable that has the token."""
+
+_WITHOUT_CONTENT: Final = {
+    "TRACELOOP_TRACE_CONTENT": "false",
+    "OPENINFERENCE_HIDE_INPUTS": "true",
+    "OPENINFERENCE_HIDE_OUTPUTS": "true",
+}
+"""What keeps it back in the families of instrumentations that record it by default."""
+
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _COMMON: Final = frozenset({"app", "main", "server", "service", "manage", "wsgi", "asgi", "run", "start", "src", "api"})
 """Names of files that say nothing about a service: then its folder does."""
@@ -32,6 +45,7 @@ def make_environment(
     keys: Path | None,
     name: str,
     token: str | None = None,
+    may_have_content: bool = True,
 ) -> dict[str, str]:
     """Return what to add to a service's environment; nothing that it has already.
 
@@ -42,6 +56,7 @@ def make_environment(
         keys: File with the keys of the handles; ``None`` where only the user can know them.
         name: ``service.name``, unless the user gives one.
         token: Of a server that asks for one.
+        may_have_content: Whether questions and answers may go to that server, if it keeps them.
     """
     given = {variable for variable, value in environ.items() if value.strip()}
     local = is_loopback_url(url)
@@ -50,15 +65,18 @@ def make_environment(
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": str(BATCH_DELAY_MS),
     }
-    if not given.intersection(ENDPOINTS):
+    is_elsewhere = bool(given.intersection(ENDPOINTS))
+    if not is_elsewhere:
         wanted |= _endpoint(environ, url, status or {}, token=token)
     if keys is not None and not given & {"OTEL_FEEDBACK_HANDLE_KEYS", "OTEL_FEEDBACK_HANDLE_KEYS_FILE"}:
         wanted["OTEL_FEEDBACK_HANDLE_KEYS_FILE"] = str(keys)
     if "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         wanted["OTEL_SERVICE_NAME"] = name
-    if local and (status or {}).get("content", "kept") == "kept":
-        wanted["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "span_only"
-        wanted["OTEL_FEEDBACK_CAPTURE_TEXT"] = "true"
+    if not is_elsewhere or _is_at(environ, url, status or {}):
+        if local and may_have_content and (status or {}).get("content", "kept") == "kept":
+            wanted |= {CONTENT: "span_only", "OTEL_FEEDBACK_CAPTURE_TEXT": "true"}
+        elif CONTENT not in given:
+            wanted |= _WITHOUT_CONTENT
     added = {variable: value for variable, value in wanted.items() if variable not in given}
     return added | (_past_proxies(environ, url) if local else {})
 
@@ -71,8 +89,16 @@ def _endpoint(environ: Mapping[str, str], url: str, status: Mapping[str, Any], *
     else:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
     if token is not None:
-        endpoint["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization={quote(f'Bearer {token}')}"
+        endpoint[HEADERS] = f"authorization={quote(f'Bearer {token}')}"
     return endpoint
+
+
+def _is_at(environ: Mapping[str, str], url: str, status: Mapping[str, Any]) -> bool:
+    """Whether the endpoints that a user has set are the server's own, as it prints them."""
+    own = {url, *(str(status[name]) for name in ("url", "otlp_http", "otlp_grpc") if status.get(name))}
+    places = {one.rpartition("://")[2].rstrip("/") for one in own}
+    given = [environ[variable].strip() for variable in ENDPOINTS if environ.get(variable, "").strip()]
+    return all(one.rpartition("://")[2].removesuffix("/v1/traces").rstrip("/") in places for one in given)
 
 
 def _past_proxies(environ: Mapping[str, str], url: str) -> dict[str, str]:

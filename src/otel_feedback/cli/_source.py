@@ -74,14 +74,15 @@ class Place:
         return self.data or usual_data()
 
     def server(self) -> HttpSource | None:
-        """Return the server that was said, or that runs on the folder that was said, or else at the usual address.
+        """Return the server that was said, or that runs on the folder; with nothing said, else at the usual address.
 
         With ``url`` given it is returned without a look; otherwise only if it answers.
         """
         if self.url is not None:
-            return self._http(self.url)
-        address = DEFAULT_URL if self.data is None else _addresses.running_url(self.data)
-        for candidate in dict.fromkeys([address, _addresses.running_url(self.folder)]):
+            return self._http(_addresses.own_url(self.url, self.folder))
+        # The folder goes first: on a machine with several users anybody can have the usual address.
+        usual = DEFAULT_URL if self.data is None else None
+        for candidate in dict.fromkeys([_addresses.running_url(self.folder), usual]):
             if candidate is not None:
                 source = self._http(candidate)
                 if source.is_there():

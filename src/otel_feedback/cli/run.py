@@ -6,16 +6,17 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
+from otel_feedback._files import TOKEN_FILE
 from otel_feedback._keys import KEY_FILE, Keyring
 from otel_feedback.cli import _options, _show
-from otel_feedback.cli._addresses import DEFAULT_URL, is_loopback_url, is_server_of, running_url, start_command
-from otel_feedback.cli._http import RefusedError, UnreachableError
+from otel_feedback.cli._addresses import is_loopback_url, is_server_of
+from otel_feedback.cli._destination import Destination, find_destination
 from otel_feedback.cli._instrumentations import INSTRUMENT, Target, find_installed, find_missing, find_target
-from otel_feedback.cli._service_environment import ENDPOINTS, make_environment, name_service
+from otel_feedback.cli._service_environment import CONTENT, ENDPOINTS, HEADERS, make_environment, name_service
 from otel_feedback.cli._source import Place
 from otel_feedback.exceptions import ConfigurationError
 
@@ -51,17 +52,31 @@ def run(
       otel-feedback run --name shop -- gunicorn -k uvicorn_worker.UvicornWorker app:app
       eval "$(otel-feedback run --print-env)"
     """  # noqa: D301 - \b keeps the lines below it as they are
+    if as_json and not print_env:
+        raise typer.BadParameter("It is for --print-env; a service's output is its own.", param_hint="--json")
     place = _options.place(url, data)
     target = _find(command[0]) if command else None
-    added = _environment(place, command or [], name)
+    destination = find_destination(place)
+    if destination.refusal is not None:
+        _refuse(destination.refusal, print_env=print_env)
+    added = _environment(destination, place, command or [], name)
+    _show.note(f"otel-feedback: {_where(destination, added)}")
     if print_env:
-        _print(added, as_json=as_json)
+        _print(added, destination, as_json=as_json)
         return
     if not command or target is None or target.instrument is None:
         raise typer.BadParameter(
             "Say what starts the service, as in: otel-feedback run -- uvicorn app:app (or: -- python app.py)"
         )
     _execute(target.instrument, command, added)
+
+
+def _refuse(refusal: str, *, print_env: bool) -> None:
+    """Say that spans and votes won't be taken; variables that can't work aren't printed."""
+    _show.note(f"otel-feedback: {refusal}")
+    if print_env:
+        raise typer.Exit(1)
+    _show.note("otel-feedback: until then it refuses spans, and neither its key nor questions and answers are set.")
 
 
 def _find(program: str) -> Target:
@@ -82,43 +97,29 @@ def _find(program: str) -> Target:
     return target
 
 
-def _environment(place: Place, command: Sequence[str], name: str | None) -> dict[str, str]:
-    url, status, token = _look(place)
-    keys = _keys(place, url, status)
-    service = name or name_service(command, Path.cwd())
-    added = make_environment(os.environ, url=url, status=status, keys=keys, name=service, token=token)
+def _environment(destination: Destination, place: Place, command: Sequence[str], name: str | None) -> dict[str, str]:
+    added = make_environment(
+        os.environ,
+        url=destination.url,
+        status=destination.status,
+        keys=_keys(destination, place),
+        name=name or name_service(command, Path.cwd()),
+        token=destination.token,
+        may_have_content=destination.is_known and destination.refusal is None,
+    )
     if name is not None:
         added["OTEL_SERVICE_NAME"] = name
     return added
 
 
-def _look(place: Place) -> tuple[str, Mapping[str, Any] | None, str | None]:
-    """Return the server's address, what it says and the token that it asks for; a service starts without it too."""
-    server = place.server()
-    url = server.url if server else running_url(place.folder) or DEFAULT_URL
-    if server is not None:
-        try:
-            return url, server.status(), server.token
-        except RefusedError as error:  # it is there, and will refuse spans too
-            _show.note(f"otel-feedback: {error}")
-            return url, {}, None
-        except UnreachableError:
-            pass
-    if any(os.environ.get(variable, "").strip() for variable in ENDPOINTS):
-        return url, None, None  # spans go where the user says, which need not be a server of ours
-    _show.note(
-        f"otel-feedback: no server answers at {url} yet, so spans will be lost until one does. Start it in another "
-        f"terminal: {start_command(url, place.data)}"
-    )
-    return url, None, os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip() or None
-
-
-def _keys(place: Place, url: str, status: Mapping[str, Any] | None) -> Path | None:
+def _keys(destination: Destination, place: Place) -> Path | None:
     """Return the file of the key that the server on this machine accepts; made if it isn't there yet."""
-    if any(os.environ.get(f"OTEL_FEEDBACK_HANDLE_KEYS{end}", "").strip() for end in ("", "_FILE")):
+    given = any(os.environ.get(f"OTEL_FEEDBACK_HANDLE_KEYS{end}", "").strip() for end in ("", "_FILE"))
+    if given or destination.refusal is not None:  # of a server that doesn't let us in no folder is known
         return None
-    folder = Path(str((status or {}).get("data") or place.folder))
-    if not is_loopback_url(url) and not is_server_of(folder, url):
+    folder = Path(str((destination.status or {}).get("data") or place.folder))
+    said_together = place.url is not None and place.data is not None
+    if not (is_loopback_url(destination.url) or said_together or is_server_of(folder, destination.url)):
         _show.note(
             "otel-feedback: the server is on another machine. Set OTEL_FEEDBACK_HANDLE_KEYS to the keys in the file "
             f"{KEY_FILE} of its data folder, or votes on this service's answers are refused."
@@ -131,12 +132,36 @@ def _keys(place: Place, url: str, status: Mapping[str, Any] | None) -> Path | No
     return folder / KEY_FILE
 
 
-def _print(added: Mapping[str, str], *, as_json: bool) -> None:
+def _where(destination: Destination, added: Mapping[str, str]) -> str:
+    """Return the sentence on what goes where, which is always said."""
+    environ = {**os.environ, **added}
+    endpoint = next((one for one in ENDPOINTS if one not in added and environ.get(one, "").strip()), None)
+    if endpoint is not None:
+        own = (
+            "questions and answers too"
+            if CONTENT in added
+            else "of questions and answers the service's own settings say"
+        )
+        return f"Spans go to {environ[endpoint].strip()}, as {endpoint} says; {own}."
+    data = (destination.status or {}).get("data")
+    where = f"{destination.url} (data {data})" if data else destination.url
+    if CONTENT in added:
+        return f"Spans, questions and answers go to {where}."
+    if environ.get(CONTENT, "").strip():
+        return f"Spans go to {where}; questions and answers as {CONTENT}={environ[CONTENT].strip()} says."
+    return f"Spans go to {where}, without questions and answers."
+
+
+def _print(added: Mapping[str, str], destination: Destination, *, as_json: bool) -> None:
     if as_json:
         _show.print_json(dict(added))
         return
     for variable, value in sorted(added.items()):
-        print(f"export {variable}={shlex.quote(value)}")
+        shown = shlex.quote(value)
+        if variable == HEADERS and destination.token_from is not None:
+            # What is printed here may end in a log: the shell reads the token itself.
+            shown = f'"authorization=Bearer%20$(cat {shlex.quote(str(destination.token_from / TOKEN_FILE))})"'
+        print(f"export {variable}={shown}")
 
 
 def _execute(instrument: Path, command: Sequence[str], added: Mapping[str, str]) -> NoReturn:

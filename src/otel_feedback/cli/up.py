@@ -95,6 +95,8 @@ def _or_off(text: str, option: str) -> "Address | None":
 
 def _tell(running: "Running") -> None:
     """Say where everything is, and what to paste into a service."""
+    from otel_feedback.server.options import run_command
+
     options = running.options
     console = _show.console()
 
@@ -120,7 +122,7 @@ def _tell(running: "Running") -> None:
         line("  Token      ", f"in {running.token_file}; other machines reach this, so it is asked for")
     line("\nStart a service of this machine with everything set, by whichever command starts it:\n")
     for command in ("uvicorn app:app", "python app.py"):
-        line("  ", (f"otel-feedback run --url {options.listen.url} -- {command}", "green"))
+        line("  ", (f"{run_command(options.data)} -- {command}", "green"))
     line("\nor set in its environment:\n")
     for variable, value in _environment(running):
         line("  ", (f"export {variable}={value}", "green"))

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,6 +83,14 @@ def usual_data(environ: Mapping[str, str] = os.environ) -> Path:
     home = environ.get("XDG_DATA_HOME", "")
     base = Path(home) if Path(home).is_absolute() else Path(os.path.expanduser("~/.local/share"))  # noqa: PTH111
     return base / "otel-feedback"
+
+
+def run_command(data: Path) -> str:
+    """Return the beginning of the command that starts a service of this machine for the server on a folder.
+
+    The folder and not the address: key and token are found there, under whatever name the server is reached.
+    """
+    return "otel-feedback run" if data == usual_data() else f"otel-feedback run --data {shlex.quote(str(data))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from otel_feedback._version import VERSION
+from otel_feedback.server.options import run_command
 from otel_feedback.server.receiving import Seen
 from otel_feedback.store import Store
 from otel_feedback.store._counts import Counts, count
@@ -40,6 +42,7 @@ class Status:
             "version": VERSION,
             "data": self._place.data,
             "url": self._place.url,
+            "run": run_command(Path(self._place.data)),
             "otlp_grpc": self._place.otlp_grpc,
             "otlp_http": self._place.otlp_http,
             "content": "kept" if self._place.content_kept else "dropped",
@@ -54,23 +57,23 @@ class Status:
                 "services": sorted(self._seen.services.union(counts.services)),
                 "instrumentations": sorted(self._seen.scopes),
             },
-            "hints": list(_hints(counts, self._seen, self._place.url)),
+            "hints": list(_hints(counts, self._seen, self._place)),
             "queue": {"batches": queue.batches, "bytes": queue.bytes},
         }
 
 
-def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
+def _hints(counts: Counts, seen: Seen, place: Place) -> Iterator[str]:
     if not (counts.spans or counts.feedback):
         if seen.metrics:
             yield "Metrics arrive, which are not kept, but no spans: set OTEL_TRACES_EXPORTER=otlp in the service."
         else:
-            yield f"Nothing has arrived yet. Start your service with: {_start(url)}"
+            yield f"Nothing has arrived yet. Start your service with: {_start(place)}"
         return
     if not counts.interactions:
         if seen.telling:
             yield (
                 "Spans of model calls arrive, but no answer that can be judged: install otel-feedback in the service's "
-                f"environment and start it with: {_start(url)}"
+                f"environment and start it with: {_start(place)}"
             )
         elif counts.spans:
             yield (
@@ -79,8 +82,8 @@ def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
             )
     elif not counts.feedback:
         yield (
-            f"Answers arrive, but no feedback yet: send the handle of an answer and a value to {url}/v1/feedback. "
-            "The page Setup has the snippet."
+            "Answers arrive, but no feedback yet: send the handle of an answer and a value to "
+            f"{place.url}/v1/feedback. The page Setup has the snippet."
         )
     elif not counts.explicit:
         yield "All feedback so far was derived by software: no person has voted yet."
@@ -91,6 +94,6 @@ def _hints(counts: Counts, seen: Seen, url: str) -> Iterator[str]:
         )
 
 
-def _start(url: str) -> str:
+def _start(place: Place) -> str:
     """Return what starts a service, whichever kind it is."""
-    return f"otel-feedback run --url {url} -- uvicorn app:app (or: -- python app.py)"
+    return f"{run_command(Path(place.data))} -- uvicorn app:app (or: -- python app.py)"
