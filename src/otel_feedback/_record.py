@@ -57,6 +57,7 @@ class Recorder:
         known_facts: Facts = _ledger.finished_facts,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         clock: Callable[[], int] = time.time_ns,
+        text_switch: str = "OTEL_FEEDBACK_CAPTURE_TEXT=true records such texts.",
     ) -> None:
         """Put a recorder together.
 
@@ -69,6 +70,7 @@ class Recorder:
             known_facts: Finds what this process knows of an interaction by trace and span id.
             new_id: Makes ids of feedback.
             clock: Nanoseconds since 1970.
+            text_switch: The sentence that says how texts are recorded, for the log where one is dropped.
         """
         self.delivery: Delivery = SpanDelivery() if delivery is None else delivery
         self._codec = codec
@@ -78,6 +80,7 @@ class Recorder:
         self._known_facts = known_facts
         self._new_id = new_id
         self._clock = clock
+        self._text_switch = text_switch
 
     def submit(
         self,
@@ -129,8 +132,7 @@ class Recorder:
         if not self._settings.capture_text and (feedback.comment is not None or feedback.correction is not None):
             warn_once(
                 "text-dropped",
-                "otel-feedback: a user wrote a comment or a correction, which is not recorded. "
-                "OTEL_FEEDBACK_CAPTURE_TEXT=true records such texts.",
+                f"otel-feedback: a user wrote a comment or a correction, which is not recorded. {self._text_switch}",
             )
         submitter = target.user if user is None else user
         # What was learned after the handle left is what the interaction span says in the end.

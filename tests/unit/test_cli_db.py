@@ -56,7 +56,7 @@ def test_a_vacuum_says_when_it_is_done():
 def test_a_vacuum_of_what_has_no_unused_room_says_so():
     """Files as large as before are no success to tell."""
     with serve(vacuum=[{"result": {"before": 2048, "after": 2048}}]) as api:
-        assert call("db", "vacuum", "--url", api.url) == (0, "There was nothing to give back: 2.0 KiB.\n", "")
+        assert call("db", "vacuum", "--url", api.url) == (0, "Nothing to give back; the files have 2.0 KiB.\n", "")
 
 
 @pytest.mark.parametrize("command", ["check", "vacuum", "backup copy"])

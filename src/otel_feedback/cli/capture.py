@@ -13,6 +13,7 @@ from otel_feedback._carrier import SpanDelivery
 from otel_feedback._record import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError
+from otel_feedback.server.listening import probe
 from otel_feedback.server.options import Address
 
 if TYPE_CHECKING:
@@ -48,18 +49,19 @@ def capture(
       otel-feedback capture --allow-origin https://chat.example.com
       otel-feedback capture --listen 0.0.0.0:8485
     """  # noqa: D301 - \b keeps the lines below it as they are
-    host, port = _address(listen)
+    address = _address(listen)
     settings = Settings.from_env()
     _require_somewhere_to_send(settings)
     _require_keys(settings)
     codec = _runtime.make_codec(settings, may_make_key=False)
+    probe(address, "--listen")
     delivery = SpanDelivery(resource=_resource())
     delivery.open()
     recorder = Recorder(codec=codec, settings=settings, delivery=delivery)
-    _serve(recorder, delivery, host, port, allow_origin or [])
+    _serve(recorder, delivery, address, allow_origin or [])
 
 
-def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, allow_origins: list[str]) -> None:
+def _serve(recorder: Recorder, delivery: SpanDelivery, address: Address, allow_origins: list[str]) -> None:
     from otel_feedback.capture import capture_app
 
     try:
@@ -78,8 +80,8 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, all
 
     uvicorn.run(
         capture_app(recorder=recorder, allow_origins=allow_origins, lifespan=until_exported),
-        host=host,
-        port=port,
+        host=address.host,
+        port=address.port,
         http=BoundedProtocol,
         access_log=False,
         server_header=False,
@@ -87,13 +89,12 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, host: str, port: int, all
     )
 
 
-def _address(listen: str) -> tuple[str, int]:
+def _address(listen: str) -> Address:
     try:
-        address = Address.parse(listen, option="--listen")
+        return Address.parse(listen, option="--listen")
     except ConfigurationError:
         sentence = "It must be HOST:PORT, such as 127.0.0.1:8485 or [::1]:8485."
         raise typer.BadParameter(sentence, param_hint="--listen") from None
-    return address.host, address.port
 
 
 def _require_keys(settings: Settings) -> None:

@@ -93,9 +93,10 @@ def check(*, url: _options.Url = None, data: _options.Data = None, as_json: _opt
 
 @app.command("vacuum")
 def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
-    """Give back the room that deleted rows had.
+    """Give the disk back room that the files have and don't use, and let go of the bytes of what was overwritten.
 
-    The files are written anew, one after the other, so there must be room for a second copy of the largest.
+    DuckDB keeps both in its files until they are written anew. That is done here, one after the other, so there must be
+    room for a second copy of the largest. Nothing that can be read is removed.
 
     \b
     Examples:
@@ -108,7 +109,7 @@ def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _op
     elif result["after"] < result["before"]:
         print(f"{_show.size(result['before'])} became {_show.size(result['after'])}.")
     else:
-        print(f"There was nothing to give back: {_show.size(result['after'])}.")
+        print(f"Nothing to give back; the files have {_show.size(result['after'])}.")
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:

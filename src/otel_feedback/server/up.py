@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import json
 import os
 import signal
@@ -22,13 +21,13 @@ from otel_feedback._files import SERVER_FILE, TOKEN_FILE
 from otel_feedback._files import replace as replace_file
 from otel_feedback._version import VERSION
 from otel_feedback.capture.connections import BoundedProtocol
-from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.server.api import Api
 from otel_feedback.server.app import main_app, otlp_app
 from otel_feedback.server.door import Door, Hosts
 from otel_feedback.server.grpc_receiver import GrpcReceiver
+from otel_feedback.server.listening import bind, probe_all
 from otel_feedback.server.live import Live
-from otel_feedback.server.options import Address, ServerOptions, is_loopback
+from otel_feedback.server.options import Address, ServerOptions
 from otel_feedback.server.receiving import Receiver
 from otel_feedback.server.status import Place, Status
 from otel_feedback.server.token import Token
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 1
 """Time that requests under way get at the end; the store's own end takes some more."""
-
-_BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -189,11 +186,10 @@ async def serve(options: ServerOptions, *, stop: asyncio.Event, on_ready: Callab
         StoreError: As ``run``.
     """
     options = replace(options, data=options.data.absolute())
+    probe_all(options)
     with contextlib.ExitStack() as stack:
         main_socket = stack.enter_context(_listening(options.listen, "--listen"))
         http_socket = stack.enter_context(_listening(options.otlp_http, "--otlp-http")) if options.otlp_http else None
-        if options.otlp_grpc:
-            _probe(options.otlp_grpc)
         options = replace(
             options,
             listen=_bound(options.listen, main_socket),
@@ -293,46 +289,9 @@ def _server(app: ASGIApp, address: Address, listening: socket.socket, options: S
 @contextlib.contextmanager
 def _listening(address: Address, option: str) -> Iterator[socket.socket]:
     """Listen on an address as long as the block lasts; connections wait until somebody serves them."""
-    with _bind(address, option) as listening:
-        listening.listen(_BACKLOG)
+    with bind(address, option) as listening:
         listening.setblocking(False)
         yield listening
-
-
-def _probe(address: Address) -> None:
-    """Find out, before anything else is opened, whether gRPC can have its address: it doesn't say why not."""
-    _bind(address, "--otlp-grpc").close()
-
-
-def _bind(address: Address, option: str) -> socket.socket:
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError):
-        raise ConfigurationError(f"{option}: there is no address of the name {address.host}.") from None
-    if address.is_loopback and not is_loopback(str(place[0])):
-        # Taken at its word it would need no token.
-        raise ConfigurationError(f"{option}: {address.host} is no address of this machine alone here. Use 127.0.0.1.")
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise ConfigurationError(_not_bound(address, option, error)) from None
-    return listening
-
-
-def _not_bound(address: Address, option: str, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"{address} is in use by another program, perhaps by otel-feedback itself (otel-feedback status tells). "
-            f"End it, or choose another address: {option} HOST:PORT."
-        )
-    reason = error.strerror or "the system refuses it"
-    return f"{address} cannot be listened on ({reason}). Choose another address: {option} HOST:PORT."
 
 
 def _bound(address: Address, listening: socket.socket) -> Address:

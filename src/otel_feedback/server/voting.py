@@ -56,6 +56,7 @@ def make_recorder(store: Store, *, keep_content: bool) -> Recorder:
         settings=settings,
         votes=StoreVoteBook(store),
         delivery=StoreDelivery(store, keep_content=keep_content),
+        text_switch="--keep-content keeps it.",
         known_facts=lambda *_: None,  # the store joins each vote to its answer
     )
 
