@@ -20,6 +20,12 @@ Only functions that are called to check something raise them (settings, template
 request never does: see ``_guard.py``.
 """
 
+import re
+import shlex
+from collections.abc import Callable
+
+from otel_feedback._requirement import requirement
+
 
 class OtelFeedbackError(Exception):
     """Base of all errors of this package."""
@@ -33,7 +39,7 @@ class MissingExtraError(OtelFeedbackError):
     """An optional part that is not installed."""
 
     def __init__(self, extra: str, module: str) -> None:
-        super().__init__(f"{module} is not installed. Run: pip install 'otel-feedback[{extra}]'")
+        super().__init__(f"{module} is not installed. Run: pip install {shlex.quote(requirement(extra))}")
         self.extra = extra
         self.module = module
 
@@ -75,6 +81,13 @@ class InvalidQueryError(OtelFeedbackError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+    def name_fields(self, name: Callable[[str], str]) -> str:
+        """Return the sentence with the fields called as its reader knows them, such as ``--since``."""
+        fields = dict.fromkeys((self.field, *(("until",) if self.field == "since" else ())))
+        return re.sub(
+            rf"\b(?:{'|'.join(map(re.escape, fields))})\b(?= must| has|\.)", lambda one: name(one[0]), str(self)
+        )
 
 
 class NotFoundError(OtelFeedbackError):

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import inspect
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from tests.unit.capture_process import COMMAND, capturing, environment, post, re
 
 from otel_feedback import _runtime, semconv
 from otel_feedback._handle import HandleCodec, Keyring
+from otel_feedback._requirement import requirement
 from otel_feedback._settings import Settings
 from otel_feedback._version import VERSION
 from otel_feedback.cli import capture as capture_command
@@ -141,7 +143,7 @@ def test_a_missing_part_is_named_with_the_command_that_adds_it(module, arguments
     done = run(*arguments, command=command, OTEL_FEEDBACK_HANDLE_KEYS=TEST_KEYS)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"pip install 'otel-feedback[{extra}]'" in done.stderr
+    assert f"pip install {shlex.quote(requirement(extra))}" in done.stderr
 
 
 @pytest.mark.parametrize("module", ["anyio", "starlette", "pydantic"])
@@ -151,7 +153,7 @@ def test_mounting_without_the_extra_names_it_too(module):
     done = run(command=[sys.executable, "-c", code])
     assert done.stderr.strip().splitlines()[-1] == (
         f"otel_feedback.exceptions.MissingExtraError: {module} is not installed. "
-        "Run: pip install 'otel-feedback[capture]'"
+        f"Run: pip install {shlex.quote(requirement('capture'))}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from tests.unit.test_cli_addresses import server_file
 from tests.unit.test_cli_http import only_with_a_token
 
 from otel_feedback._keys import Keyring
+from otel_feedback._requirement import requirement
 from otel_feedback.cli import _addresses, _destination, _instrumentations, _source, run
 from otel_feedback.cli._service_environment import make_environment, name_service
 
@@ -176,7 +178,7 @@ def test_what_is_missing_is_what_the_environment_has_libraries_for(installed, mi
 def test_our_own_part_comes_first(without):
     """Without it there is no handle, and without an exporter nothing arrives."""
     installed = {name: version for name, version in COMPLETE.items() if name != without} | {"openai": "3.0"}
-    assert _instrumentations.find_missing(installed)[0] == "otel-feedback[otlp]"
+    assert _instrumentations.find_missing(installed)[0] == requirement("otlp,capture")
 
 
 def test_this_environment_is_found_complete():
@@ -383,7 +385,8 @@ def test_an_environment_without_instrumentation_is_told_what_to_install(tmp_path
     python = program(tmp_path / "venv" / "python3", '#!/bin/sh\necho \'{"flask": "3.1"}\'\n')
     code, _, err = call("run", "--data", tmp_path, "--", python, "app.py")
     assert code == 1
-    assert f"{python} -m pip install 'otel-feedback[otlp]' opentelemetry-instrumentation-flask" in err
+    own = shlex.quote(requirement("otlp,capture"))
+    assert f"{python} -m pip install {own} opentelemetry-instrumentation-flask" in err
 
 
 def test_a_complete_environment_that_lost_the_command_is_told_so(tmp_path):
@@ -391,7 +394,7 @@ def test_a_complete_environment_that_lost_the_command_is_told_so(tmp_path):
     python = program(tmp_path / "venv" / "python3", f"#!/bin/sh\necho '{json.dumps(COMPLETE)}'\n")
     code, _, err = call("run", "--data", tmp_path, "--", python, "app.py")
     assert code == 1
-    assert "install 'otel-feedback[otlp]'\n" in err
+    assert f"install {shlex.quote(requirement('otlp,capture'))}\n" in err
 
 
 def test_the_service_takes_this_process_s_place(tmp_path, monkeypatch):

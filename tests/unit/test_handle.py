@@ -283,7 +283,7 @@ def test_a_missing_extra_names_its_command(
 ) -> None:
     """Without the extra, what needs it fails at start and says how to install it."""
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'otel-feedback\[crypto\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '.*\[crypto\]'"):
         codec(*keys, **options)
 
 

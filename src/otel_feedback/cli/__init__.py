@@ -1,6 +1,9 @@
 """The command ``otel-feedback``; needs the extra ``[capture]``. One file per group of commands."""
 
+import shlex
 import sys
+
+from otel_feedback._requirement import requirement
 
 
 def main() -> None:
@@ -10,6 +13,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
-        print("otel-feedback's commands need more parts. Run: pip install 'otel-feedback[capture]'", file=sys.stderr)
+        part = shlex.quote(requirement("capture"))
+        print(f"otel-feedback's commands need more parts. Run: pip install {part}", file=sys.stderr)
         raise SystemExit(1) from None
     run()

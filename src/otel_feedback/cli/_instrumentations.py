@@ -12,6 +12,11 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
+from otel_feedback._requirement import requirement
+
+EXTRAS: Final = "otlp,capture"
+"""What a service's environment is told to have: what sends spans, and this command."""
+
 INSTRUMENT: Final = "opentelemetry-instrument"
 """The command that instruments a service without a change in it."""
 
@@ -104,7 +109,7 @@ def find_missing(installed: Mapping[str, str]) -> list[str]:
     """Return what to install, as pip takes it: our own part, then what makes spans of requests and of model calls."""
     missing = []
     if not {"otel-feedback", "opentelemetry-distro", "opentelemetry-exporter-otlp-proto-http"} <= set(installed):
-        missing.append("otel-feedback[otlp]")
+        missing.append(requirement(EXTRAS))
     missing += [WEB[framework] for framework in _frameworks(installed) if WEB[framework] not in installed]
     for library, ways in MODELS.items():
         if library in installed and not any(way in installed for way in ways):

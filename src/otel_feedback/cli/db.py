@@ -93,9 +93,9 @@ def check(*, url: _options.Url = None, data: _options.Data = None, as_json: _opt
 
 @app.command("vacuum")
 def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
-    """Give the disk back room that the files have and don't use, and let go of the bytes of what was overwritten.
+    """Give back room that the files don't use.
 
-    DuckDB keeps both in its files until they are written anew. That is done here, one after the other, so there must be
+    And let go of the bytes of what was overwritten: DuckDB keeps both in its files until they are written anew. That is done here, one after the other, so there must be
     room for a second copy of the largest. Nothing that can be read is removed.
 
     \b

@@ -12,10 +12,11 @@ import typer
 
 from otel_feedback._files import TOKEN_FILE
 from otel_feedback._keys import KEY_FILE, Keyring
+from otel_feedback._requirement import requirement
 from otel_feedback.cli import _options, _show
 from otel_feedback.cli._addresses import is_loopback_url, is_server_of
 from otel_feedback.cli._destination import Destination, find_destination
-from otel_feedback.cli._instrumentations import INSTRUMENT, Target, find_installed, find_missing, find_target
+from otel_feedback.cli._instrumentations import EXTRAS, INSTRUMENT, Target, find_installed, find_missing, find_target
 from otel_feedback.cli._service_environment import CONTENT, ENDPOINTS, HEADERS, make_environment, name_service
 from otel_feedback.cli._source import Place
 from otel_feedback.exceptions import ConfigurationError
@@ -86,8 +87,9 @@ def _find(program: str) -> Target:
         _show.note(f"otel-feedback: there is no command {program!r}.")
         raise typer.Exit(1)
     missing = find_missing(find_installed(target.python)) if target.python else []
-    if target.instrument is None and "otel-feedback[otlp]" not in missing:
-        missing.insert(0, "otel-feedback[otlp]")
+    own = requirement(EXTRAS)
+    if target.instrument is None and own not in missing:
+        missing.insert(0, own)
     if missing:
         pip = shlex.join([str(target.python or "python"), "-m", "pip", "install", *missing])
         _show.note(f"otel-feedback: the environment of {program} lacks parts. Run:\n  {pip}")

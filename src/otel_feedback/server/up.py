@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from otel_feedback._files import SERVER_FILE, TOKEN_FILE
 from otel_feedback._files import replace as replace_file
+from otel_feedback._requirement import requirement
 from otel_feedback._version import VERSION
 from otel_feedback.capture.connections import BoundedProtocol
 from otel_feedback.server.api import Api
@@ -305,6 +306,7 @@ def _make_context(options: ServerOptions, store: Store, status: Status) -> "Cont
         store=store,
         status=status,
         version=VERSION,
+        requirement=requirement("otlp,capture"),
         jaeger_url=options.jaeger_url,
         content_kept=options.content_kept,
         token_required=not options.listen.is_loopback,

@@ -15,6 +15,8 @@ class Context:
     status: Callable[[], Mapping[str, Any]]
     """What ``/api/status`` answers; it may block."""
     version: str
+    requirement: str = "otel-feedback[otlp,capture]"
+    """What pip is to be told for a service's environment."""
     jaeger_url: str | None = None
     """Base address of a Jaeger that has the traces too."""
     content_kept: bool = True
