@@ -23,6 +23,9 @@ MAX_JSON: Final = 8192
 _GAP: Final = " … "
 """What stands where the middle of a text was."""
 
+_PARAGRAPH: Final = re.compile(rf"\n[^\S\n]*\n\s*|{_GAP}")
+"""What stands before a paragraph; in a text that was cut before, what was cut."""
+
 _BEGINNING: Final = 5
 """Which part of a text that is cut is its beginning: a fifth."""
 
@@ -166,7 +169,7 @@ def _first(text: str, room: int) -> str:
 def _last(text: str, room: int) -> str:
     """Return what a text ends with: a paragraph, lines, or whole words."""
     end = text[len(text) - room - 1 :]  # with what stands before, which may be the blank
-    for start in (*reversed([gap.end() for gap in re.finditer(r"\n[^\S\n]*\n\s*", end)]), end.find("\n") + 1):
+    for start in (*reversed([gap.end() for gap in _PARAGRAPH.finditer(end)]), end.find("\n") + 1):
         if start and len(end) - start >= _TELLING:
             return end[start:].lstrip()
     blank = re.search(r"\s+", end[: room // 2])

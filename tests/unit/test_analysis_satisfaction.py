@@ -51,6 +51,24 @@ def test_the_interval_is_wilsons_and_too_few_votes_give_no_number(positive, nega
     assert wilson(positive, negative) == pytest.approx(expected, abs=1e-5) if expected[0] is not None else expected
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (0, "0"),
+        (0.001, "0.1"),
+        (0.0833, "8.3"),
+        (0.0994, "9.9"),
+        (0.0996, "10"),
+        (0.1, "10"),
+        (0.402, "40"),
+        (1.0, "100"),
+    ],
+)
+def test_shares_are_shown_by_one_rule(share, shown):
+    """Whole percent, and one decimal where a whole one would hide much: page and terminal alike."""
+    assert _interval.in_percent(share) == shown
+
+
 @pytest.mark.parametrize(("positive", "negative"), [(10, 0), (0, 10), (1, 10**6), (10**6, 1)])
 def test_an_interval_stays_within_a_share_and_around_its_value(positive, negative):
     share = wilson(positive, negative)
@@ -173,20 +191,38 @@ def test_a_trend_has_a_line_for_each_group_if_asked(store):
         trend(store, by="colour")
 
 
+WEEK = Filter(since=START - dt.timedelta(days=6), until=START + dt.timedelta(days=1))
+
+
 @pytest.mark.parametrize(
-    ("asked", "hours"),
+    ("asked", "last", "hours"),
     [
-        (Filter(since=START - dt.timedelta(hours=1), until=START + dt.timedelta(hours=47)), 1),
-        (Filter(since=START - dt.timedelta(hours=1), until=START + dt.timedelta(hours=48)), 24),
-        (Filter(), 1),
-        (Filter(since=START - dt.timedelta(hours=49)), 24),
-        (Filter(until=START + dt.timedelta(hours=1)), 1),
+        (Filter(), 0, 1),
+        (Filter(), 47, 1),
+        (Filter(), 49, 24),
+        (WEEK, 3, 1),
+        (Filter(since=START - dt.timedelta(days=6)), 49, 24),
+        (Filter(until=START + dt.timedelta(hours=1)), 200, 1),
+        (Filter(since=START - dt.timedelta(hours=1), until=START + dt.timedelta(hours=49)), 200, 24),
     ],
 )
-def test_a_trend_of_two_days_is_by_hour_and_a_longer_one_by_day(store, asked, hours):
-    store.write(batch(*judged(1, positive=1, negative=0)))
-    (point,) = trend(store, asked)
+def test_a_trend_of_answers_within_two_days_is_by_hour_and_a_longer_one_by_day(store, asked, last, hours):
+    """Whatever time was asked for: a week of which there is an afternoon is no single point."""
+    later = STARTED + last * 3600 * SECOND
+    store.write(batch(*judged(1, positive=10, negative=1), *judged(100, positive=1, negative=0, started_ns=later)))
+    point = trend(store, asked)[0]
     assert point.end - point.start == dt.timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(("votes", "hours"), [(6, 24), (4, 1)])
+def test_a_trend_is_by_day_where_no_hour_has_enough_votes_and_a_day_has(store, votes, hours):
+    """A chart without any share says less than one of a day; where a day has none either, hours stay."""
+    for hour in (0, 1):
+        first, at = 100 * hour + 1, (STARTED // DAY) * DAY + (hour + 2) * 3600 * SECOND
+        store.write(batch(*judged(first, positive=votes, negative=0, started_ns=at)))
+    points = trend(store)
+    assert {point.end - point.start for point in points} == {dt.timedelta(hours=hours)}
+    assert [point.satisfaction for point in trend(store, bucket="hour")] == [None, None]
 
 
 def test_a_trend_of_nothing_has_no_points(store):

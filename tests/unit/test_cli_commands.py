@@ -272,7 +272,7 @@ def test_templates_show_the_worst_first_with_their_interval(api):
 def test_a_wide_terminal_gets_what_stands_beside(api):
     """Response rate, neutral votes, changes, corrections and implicit signals."""
     _, out, _ = call("templates", "--url", api.url, COLUMNS="140")
-    assert re.search(r"100 \(8 %\) +60 +40 +5 +3 +4 +60 % .* copy 7, rephrase 2", out)
+    assert re.search(r"100 \(8.3 %\) +60 +40 +5 +3 +4 +60 % .* copy 7, rephrase 2", out)
 
 
 def test_filters_and_groups_are_those_of_the_api(api):
@@ -496,6 +496,49 @@ def test_a_query_that_cannot_be_understood_ends_with_2(api):
     code, _, err = call("answers", "--url", api.url)
     assert code == 2
     assert err == "otel-feedback: --query-type: It must be a time.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["answers", "--feedback", "worst"], "'--feedback': 'worst' is not one of 'bad', 'good', 'any', 'all'."),
+        (["templates", "--limit", "0"], "'--limit': "),
+        (["show", "zz"], "ID: it takes the id of an answer or of its trace, or its first 8 hex digits or more."),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_for_people(words, said):
+    """None of those that only who wrote the checks knows."""
+    code, out, err = call(*words, COLUMNS="200")
+    assert (code, out) == (2, "")
+    assert f"Invalid value for {said}" in err
+    assert "Value error" not in err
+    assert "Input should" not in err
+
+
+@pytest.mark.parametrize(
+    ("field", "detail", "said"),
+    [
+        ("since", "since must be before until.", "--since must be before --until."),
+        ("query_type", "query_type has at most 4096 characters.", "--query-type has at most 4096 characters."),
+        ("by", "by must be one or more of template.", "--by must be one or more of template."),
+    ],
+)
+def test_a_refusal_names_the_option_once(api, field, detail, said):
+    """The server calls fields by their names in an address."""
+    api.answers["/api/answers"] = (400, {"title": "Bad Request", "status": 400, "detail": detail, "field": field})
+    assert call("answers", "--url", api.url)[2] == f"otel-feedback: {said}\n"
+
+
+def test_all_times_can_be_asked_for_as_on_the_page(api):
+    """It is no bound, and the server is sent none."""
+    assert call("templates", "--since", "all", "--url", api.url)[0] == 0
+    assert "since" not in api.asked[-1][2]
+
+
+def test_no_implicit_signal_is_a_nought(api):
+    """As all else that nobody sent."""
+    api.answers["/api/satisfaction"] = {"rows": [ROW | {"implicit": {}}], "filter": {}}
+    assert re.search(r"60 % \(50.69 %\) +0 *$", call("templates", "--url", api.url, COLUMNS="140")[1], re.MULTILINE)
 
 
 def test_nobody_there_ends_with_1_and_what_to_do(tmp_path):

@@ -215,6 +215,13 @@ def test_whatever_is_cut_fits_and_is_no_other_text(text, longest):
     assert gap or shown in text
 
 
+def test_a_text_that_was_cut_before_has_its_middle_out_once():
+    """The store's lists are cut, and a page's again."""
+    text = f"Answer from these: {PASSAGE}\n\nQuestion: What is it, and why? {'So? ' * 9}"
+    shown = _limits.cut_middle(_limits.cut_middle(text, 300), 120)
+    assert shown == f"Answer from these: A … Question: What is it, and why? {'So? ' * 9}".strip()
+
+
 def test_only_what_stands_elsewhere_too_is_cut():
     """A long text that is nowhere else stays whole, and so does a short one."""
     assert _limits.cut_repeated("a" * 30, ["b" * 30], 20) == "a" * 30

@@ -38,6 +38,55 @@ def test_a_chart_shows_its_numbers():
     assert b"Negative" in _charts.draw_votes([point(0)])
 
 
+def bands(svg):
+    """The corners of the intervals that are drawn, as numbers."""
+    drawn = re.findall(r'<polygon points="([^"]*)" class="interval"', svg.decode())
+    return [[tuple(map(float, corner.split(","))) for corner in each.split()] for each in drawn]
+
+
+def test_an_interval_is_drawn_around_all_points_and_around_one_that_stands_alone():
+    """As one band while points follow each other, as a bar of some width where one has no neighbour."""
+    empty = TrendPoint(NOW + 3 * DAY, NOW + 4 * DAY, {}, 0, 0, 0, None, None, None)
+    band, bar = bands(_charts.draw_satisfaction([point(0), point(1), point(2), empty, point(4)]))
+    assert len(band) == 6
+    assert len(bar) == 4
+    for corners in (band, bar, *bands(_charts.draw_satisfaction([point(0)]))):
+        xs, ys = zip(*corners, strict=True)
+        assert max(xs) - min(xs) >= 8
+        assert max(ys) - min(ys) > 50
+    assert bands(_charts.draw_satisfaction([])) == []
+
+
+def test_a_legend_names_each_colour_once_and_lies_within_the_chart():
+    """The interval is one entry; colours of votes have theirs."""
+    for draw, names in (
+        (_charts.draw_satisfaction, ["Satisfaction", "95 % interval"]),
+        (_charts.draw_votes, ["Negative", "Positive"]),
+    ):
+        svg = draw([point(0), point(1)]).decode()
+        top, legends = re.search(r'translate\([0-9.]+, ([0-9.]+)\)" class="legends">(.*)$', svg).groups()
+        assert re.findall("<text[^>]*>([^<]*)", legends) == names
+        assert float(top) < 205
+
+
+def test_all_labels_of_an_axis_have_one_shade():
+    """The library has a darker one for every other."""
+    svg = _charts.draw_satisfaction([point(0)]).decode()
+    assert re.search(r"text, *[^{]*\.axis text\.major[^{]*\{ ?fill: ?#4d5866 !important", svg)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("length", [DAY, DAY / 24])
+def test_the_last_label_has_its_place(narrow, length):
+    """Half of it stands beyond the last point; a letter of 12 pixels is 7 wide at most."""
+    points = [TrendPoint(NOW + n * length, NOW + (n + 1) * length, {}, 40, 8, 4, 0.667, 0.4, 0.85) for n in range(2)]
+    svg = _charts.draw_satisfaction(points, narrow=narrow).decode()
+    left = float(re.search(r'translate\(([0-9.]+), [0-9.]+\)" class="plot"', svg)[1])
+    axis = svg.partition('class="axis x')[2]
+    x, label = re.findall(r'<text x="([0-9.]+)"[^>]*>([^<]*)', axis.partition("<polygon")[0])[-1]
+    assert left + float(x) + len(label) * 7 / 2 <= (340 if narrow else 720)
+
+
 def test_few_votes_are_not_called_none():
     """A first vote gives no share yet: the chart must not deny it."""
     start = NOW

@@ -64,22 +64,31 @@ async def test_satisfaction_is_shown_worst_first_and_leads_to_the_answers(store,
     judge_many(sender, "rare", 1, 0)
     _, text, links = await get(store, "/")
     assert text.index("answer poor") < text.index("answer good") < text.index("answer rare")
-    assert "poor 17 % 5\N{EN DASH}45 % 2 / 10 / 0 12 100.0 %" in text
-    assert "rare not enough votes 1 / 0 / 0 1 not enough" in text
+    assert "poor 17 % 4.7\N{EN DASH}45 % 2 / 10 / 0 12 100 % 12 of 12 0 0 0" in text
+    assert "rare not enough votes 1 / 0 / 0 1 not enough 1 of 1" in text
     assert "Satisfied 56 % 37\N{EN DASH}73 % Positive votes 14 Negative votes 11 Answers 25" in text
     assert "/answers?since=7d&template=answer&version=poor&feedback=bad" in links
 
 
-@pytest.mark.parametrize(("answered", "rate"), [(9, "not enough"), (10, "10.0 %")])
+@pytest.mark.parametrize(("answered", "rate"), [(9, "not enough"), (10, "10 %"), (11, "9.1 %")])
 async def test_the_response_rate_of_all_and_of_a_group_agree(store, sender, answered, rate):
     """By one rule and one name: for few answers neither is a number."""
     spans = [span for _ in range(answered - 1) for span in sender.spans()[1][:1]]
     sender.send(*spans)
     sender.judge(sender.answer())
     _, text, _ = await get(store, "/")
-    assert f"Response rate {rate} Corrections" in text
-    assert f"0 / 1 / 0 {answered} {rate}" in text
+    assert f"Response rate {rate} 1 of {answered} answers Corrections" in text
+    assert f"0 / 1 / 0 {answered} {rate} 1 of {answered}" in text
     assert "Judged" not in text
+
+
+async def test_votes_beyond_the_answers_that_have_them_are_explained(store, sender):
+    """25 and 26 votes are no 51 answers where some got thumbs and stars, or several people judged them."""
+    of = sender.answer()
+    sender.judge(of)
+    assert "1 of 1 answers Corrections" in (await get(store, "/"))[1]
+    sender.judge(of, "stars", "2")
+    assert "1 of 1 answers, some with several votes Corrections" in (await get(store, "/"))[1]
 
 
 async def test_grouping_and_filters_stand_in_the_address(store, sender):
@@ -105,6 +114,25 @@ async def test_implicit_signals_and_corrections_stand_beside(store, sender):
     assert "copy 1" in text
     assert "Corrections 1" in text
     assert any("feedback=any&signal=copy" in link for link in links)
+
+
+async def test_no_implicit_signal_is_a_nought_as_all_else(store, sender):
+    """An empty place could be one that wasn't counted."""
+    sender.judge(sender.answer())
+    answer, _, _ = await get(store, "/")
+    assert re.search(r'<td role="cell" class="implicit" data-label="Implicit signals">0</td>', answer.text)
+
+
+async def test_every_cell_of_the_groups_has_its_column_s_name(store, sender):
+    """On a phone, where they stand below each other, there is no head above them."""
+    sender.judge(sender.answer())
+    answer, _, _ = await get(store, "/")
+    row = answer.text.partition('<tbody role="rowgroup">')[2].partition("</tbody>")[0]
+    assert re.findall('<td[^>]*data-label="([^"]*)"', row) == [
+        "Version", "Satisfaction", "Positive / negative / neutral", "Answers", "Response rate", "Implicit signals",
+        "Corrections", "Changed",
+    ]  # fmt: skip
+    assert row.count("<td") == 8
 
 
 async def test_more_groups_than_a_page_holds_are_told(store, sender):
@@ -295,15 +323,15 @@ async def test_feedback_without_its_answer_is_shown(store, sender):
 @pytest.mark.parametrize(
     ("path", "status", "sentence"),
     [
-        ("/?since=yesterday", 400, "since must be a time"),
+        ("/?since=yesterday", 400, "From must be a time"),
         ("/?by=colour", 400, "by must be one or more of"),
-        ("/?since=1h&until=2h", 400, "since must be before until"),
+        ("/?since=1h&until=2h", 400, "From must be before To."),
         ("/answers?feedback=odd", 400, "feedback must be one of bad, good, any, all."),
         ("/answers?after=nonsense", 400, "after"),
         ("/answers/zz", 404, "That is no id of an answer"),
         (f"/answers/{'1' * 32}-{'2' * 16}", 404, "There is no such answer."),
         ("/chart/other.svg", 404, "There is no such chart."),
-        ("/chart/votes.svg?since=x", 400, "since must be a time"),
+        ("/chart/votes.svg?since=x", 400, "From must be a time"),
         ("/static/..%2Fpages.py", 404, ""),
         ("/static/pages.py", 404, "There is no such file."),
     ],

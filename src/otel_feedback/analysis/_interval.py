@@ -9,6 +9,9 @@ Z: Final = 1.96
 ENOUGH: Final = 10
 """Fewer votes, or fewer answers behind a response rate, give no number: at n = 9 the interval is 0.5 wide."""
 
+_FINE: Final = 9.95
+"""Percent below which a decimal is shown: what is nearer to 10 would be 10.0."""
+
 
 class Share(NamedTuple):
     """A share and its bounds, all in [0, 1]; all ``None`` where too few stand behind it."""
@@ -16,6 +19,12 @@ class Share(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
+
+
+def in_percent(share: float) -> str:
+    """Return a share in [0, 1] in percent as it is shown, without the sign: whole, with a decimal below 10."""
+    percent = 100 * share
+    return f"{percent:.1f}" if 0 < percent < _FINE else f"{percent:.0f}"
 
 
 def response_rate(voted: int, answered: int) -> float | None:

@@ -89,8 +89,8 @@ def trend(
     Args:
         store: Where answers and feedback are.
         filter: Which answers; all by default.
-        bucket: ``hour``, ``day`` (of UTC) or ``auto``: hours where at most two days are asked for. Where no
-            start or end is asked for, the first or the last answer counts.
+        bucket: ``hour``, ``day`` (of UTC) or ``auto``: hours where the answers that are asked for lie within two
+            days, unless no hour has enough votes for a share and a day has.
         by: One of ``GROUPS`` for a line each.
 
     Raises:
@@ -102,13 +102,11 @@ def trend(
     chosen = filter or Filter()
     with store.cursor() as connection:
         width = _width(connection, chosen) if bucket == "auto" else bucket
-        answered, tallies = _answered(connection, names, chosen, width), _judged(connection, names, chosen, width)
-    length = dt.timedelta(hours=1) if width == "hour" else dt.timedelta(days=1)
-    return [
-        _point(start, length, dict(zip(names, key, strict=True)), answered.get((start, *key), 0), tally)
-        for start, *key in sorted({**answered, **tallies})
-        for tally in (tallies.get((start, *key), Tally()),)
-    ]
+        points = _points(connection, names, chosen, width)
+        if bucket == "auto" and width == "hour" and not _has_shares(points):
+            days = _points(connection, names, chosen, "day")
+            return days if _has_shares(days) else points
+    return points
 
 
 def options(store: "Store", names: Sequence[str] = OPTIONS) -> dict[str, list[str]]:
@@ -140,9 +138,23 @@ def _groups(by: Sequence[str]) -> Key:
 
 def _width(connection: "duckdb.DuckDBPyConnection", chosen: Filter) -> str:
     oldest, newest = connection.execute("SELECT min(started_at), max(started_at) FROM interactions").fetchall()[0]
-    since = chosen.since or (oldest and in_utc(oldest))
-    until = chosen.until or (newest and in_utc(newest))
-    return "hour" if since is None or until is None or until - since <= _SHORT else "day"
+    starts = [moment for moment in (chosen.since, oldest and in_utc(oldest)) if moment]
+    ends = [moment for moment in (chosen.until, newest and in_utc(newest)) if moment]
+    return "hour" if not starts or not ends or min(ends) - max(starts) <= _SHORT else "day"
+
+
+def _points(connection: "duckdb.DuckDBPyConnection", names: Key, chosen: Filter, width: str) -> list[TrendPoint]:
+    answered, tallies = _answered(connection, names, chosen, width), _judged(connection, names, chosen, width)
+    length = dt.timedelta(hours=1) if width == "hour" else dt.timedelta(days=1)
+    return [
+        _point(start, length, dict(zip(names, key, strict=True)), answered.get((start, *key), 0), tally)
+        for start, *key in sorted({**answered, **tallies})
+        for tally in (tallies.get((start, *key), Tally()),)
+    ]
+
+
+def _has_shares(points: Sequence[TrendPoint]) -> bool:
+    return any(point.satisfaction is not None for point in points)
 
 
 def _answered(connection: "duckdb.DuckDBPyConnection", names: Key, chosen: Filter, width: str = "") -> dict[Key, int]:

@@ -24,7 +24,9 @@ Data = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Answers from then on: 30m, 24h, 7d, 2w, or a time such as 2026-11-25T09:00Z."),
+    typer.Option(
+        metavar="TIME", help="Answers from then on: 30m, 24h, 7d, 2w ago, all, or a time such as 2026-11-25T09:00Z."
+    ),
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Answers before then, in the same forms.")]
 Service = Annotated[str | None, typer.Option(help="Only of this service.")]
@@ -45,5 +47,6 @@ def place(url: str | None, data: Path | None) -> Place:
 
 
 def query(**values: str | int | None) -> dict[str, str]:
-    """Return what was given, as the API takes it."""
-    return {name: str(value) for name, value in values.items() if value is not None and str(value).strip()}
+    """Return what was given, as the API takes it: ``all`` times, which pages have for a word, are no bound there."""
+    given = {name: str(value) for name, value in values.items() if value is not None and str(value).strip()}
+    return {name: value for name, value in given.items() if (name, value) != ("since", "all")}

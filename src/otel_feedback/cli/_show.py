@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from otel_feedback.analysis._interval import in_percent
+
 LONGEST_CELL: Final = 160
 """Characters of a text in a table; a longer one is cut there, and whole in ``show`` and ``--json``."""
 
@@ -169,8 +171,8 @@ def number(count: object) -> str:
 
 
 def percent(share: object) -> str:
-    """Return a share in [0, 1] as a whole percentage."""
-    return f"{100 * share:.0f} %" if isinstance(share, int | float) else "\N{EN DASH}"
+    """Return a share in [0, 1] as a percentage."""
+    return f"{in_percent(share)} %" if isinstance(share, int | float) else "\N{EN DASH}"
 
 
 def interval(row: Mapping[str, Any]) -> Text:
@@ -180,7 +182,7 @@ def interval(row: Mapping[str, Any]) -> Text:
     low, high = row.get("low"), row.get("high")
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         return Text(percent(row["satisfaction"]))
-    return Text(f"{percent(row['satisfaction'])} ({100 * low:.0f}\N{EN DASH}{100 * high:.0f} %)")
+    return Text(f"{percent(row['satisfaction'])} ({in_percent(low)}\N{EN DASH}{percent(high)})")
 
 
 def size(count: object) -> str:

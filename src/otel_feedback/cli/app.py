@@ -1,15 +1,35 @@
 """What all commands share: the root command, its version, and how errors end."""
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+import typer.core
 
 from otel_feedback._version import VERSION
 from otel_feedback.cli import _show, answers, capture, db, key, satisfaction, show, status, tail, up
 from otel_feedback.cli import run as service
 from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, OtelFeedbackError
 
+_NOISE: Final = {"Value error, ": "", "Input should be ": "it must be "}
+"""How sentences begin that typer takes from what checks values for it, and how ours do."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """The root command: what a wrong value is told is a sentence for people."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            for noise, plain in _NOISE.items():
+                if error.message.startswith(noise):
+                    error.message = plain + error.message.removeprefix(noise)
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="otel-feedback",
     help="Close the feedback loop of an AI system on OpenTelemetry.",
     no_args_is_help=True,
@@ -49,11 +69,17 @@ def run() -> None:
     try:
         app()
     except InvalidQueryError as error:
-        _end(f"--{error.field.replace('_', '-')}: {error}", 2)
+        option = _option(error.field)
+        sentence = error.name_fields(_option)
+        _end(sentence if option in sentence else f"{option}: {sentence}", 2)
     except ConfigurationError as error:
         _end(str(error), 2)
     except OtelFeedbackError as error:
         _end(str(error), 1)
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _end(sentence: str, code: int) -> NoReturn:

@@ -36,7 +36,8 @@ def templates(
     """Show satisfaction by template, worst first.
 
     Satisfaction is the share of standing votes that are positive, with its 95 % interval; the worst has the lowest
-    upper end. Few votes give no number. Times are those of the answers.
+    upper end. Few votes give no number. Times are those of the answers. ``voted`` counts answers with a vote; one may
+    have several: thumbs and stars, or those of several people.
 
     \b
     Examples:
@@ -83,7 +84,7 @@ def _is_filtered(query: Mapping[str, str]) -> bool:
 
 def _table(groups: Sequence[str], rows: Sequence[Mapping[str, Any]], *, roomy: bool) -> Table:
     """Build the table; where there is room, with what stands beside satisfaction."""
-    numbers = ["answers", "voted", "up", "down", *(("neutral", "changed", "corrections") if roomy else ())]
+    numbers = ["answers", "voted", "positive", "negative", *(("neutral", "changed", "corrections") if roomy else ())]
     columns = [*groups, *numbers, "satisfaction", *(("implicit",) if roomy else ())]
     table = _show.new_table(*columns, numbers=(*numbers, "satisfaction"))
     for row in rows:
@@ -100,7 +101,7 @@ def _table(groups: Sequence[str], rows: Sequence[Mapping[str, Any]], *, roomy: b
         cells.append(_show.interval(row))
         if roomy:
             told = ", ".join(f"{signal} {count:,}" for signal, count in row["implicit"].items())
-            cells.append(_show.plain(told))
+            cells.append(_show.plain(told or "0"))
         table.add_row(*cells)
     return table
 

@@ -1,6 +1,7 @@
 """``otel-feedback show``: everything about one answer."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -22,6 +23,8 @@ LONGEST_VALUE: Final = 240
 
 LONGEST_QUESTION: Final = 600
 """Characters of a question that the prompt below has whole."""
+
+_ID: Final = re.compile(r"[0-9a-f]{8,32}|[0-9a-f]{32}-[0-9a-f]{1,16}")
 
 FACTS: Final = {
     "service": "service",
@@ -63,6 +66,10 @@ def show(
       otel-feedback show 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7 --attributes
       otel-feedback show 4bf92f3577b3 --json | jq .feedback
     """  # noqa: D301 - \b keeps the lines below it as they are
+    if not _ID.fullmatch(answer.strip().lower()):
+        raise typer.BadParameter(
+            "it takes the id of an answer or of its trace, or its first 8 hex digits or more.", param_hint="ID"
+        )
     with open_source(_options.place(url, data)) as source:
         found = source.answer(answer)
     if as_json:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -35,23 +36,31 @@ _LOOK: Final = """inline:
   stroke: #d5dbe3 !important; stroke-dasharray: none !important;
 }
 .axis .guides:first-child .guide.line { stroke: #8a97a6 !important; }
+text, .axis text, .axis text.major, .legends .legend text { fill: #4d5866 !important; }
+.interval { fill: #8db8e2; fill-opacity: .45; stroke: none; }
 @media (prefers-color-scheme: dark) {
   text, .axis text, .axis text.major, .legends .legend text { fill: #aab6c5 !important; }
   .axis .line, .axis .guide.line, .axis .guides .guide.line, .axis .major.line { stroke: #333f4d !important; }
-  .line-graph .color-0, .line-graph .color-0 a:visited { stroke: #74b3f2 !important; fill: #74b3f2 !important; }
-  .line-graph .series.color-0 path { fill: none !important; }
+  .trend-graph .color-0, .trend-graph .color-0 a:visited { stroke: #74b3f2 !important; fill: #74b3f2 !important; }
+  .trend-graph .color-1 { stroke: #3f6fa3 !important; fill: #3f6fa3 !important; }
+  .trend-graph .series.color-0 path { fill: none !important; }
+  .interval { fill: #3f6fa3; }
 }"""
 _WIDE: Final = (720, 220)
 _NARROW: Final = (340, 190)
+_BAR: Final = 4
+"""Half the width of the interval of a point that stands alone."""
+
 _MOST_LABELS: Final = 6
 _MOST_POINTS: Final = 1000
 
 
 def draw_satisfaction(points: Sequence[TrendPoint], *, narrow: bool = False) -> bytes:
     """Draw satisfaction in percent over time with the bounds of its interval; ``narrow`` for a phone."""
-    chart = pygal.Line(
+    chart = Trend(
+        points,
         **_common(points, narrow=narrow),
-        style=_style("#0b62b8", "#8a97a6", "#8a97a6"),
+        style=_style("#0b62b8", "#8db8e2"),
         range=(0, 100),
         y_labels=[0, 25, 50, 75, 100],
         value_formatter="{:.0f} %".format,
@@ -59,9 +68,7 @@ def draw_satisfaction(points: Sequence[TrendPoint], *, narrow: bool = False) -> 
         allow_interruptions=True,
     )
     chart.add("Satisfaction", [_percent(point.satisfaction) for point in points], stroke_style={"width": 2.5})
-    bounds = {"stroke_style": {"width": 1, "dasharray": "3, 3"}, "show_dots": False}
-    chart.add("95 %: high", [_percent(point.high) for point in points], **bounds)
-    chart.add("low", [_percent(point.low) for point in points], **bounds)
+    chart.add("95 % interval", [None] * len(points))  # for the legend
     return _write(chart)
 
 
@@ -99,6 +106,37 @@ def fill(points: Sequence[TrendPoint]) -> list[TrendPoint]:
     return filled
 
 
+class Trend(pygal.Line):  # type: ignore[misc]
+    """Lines before the interval of their points: a band, and a bar where a point stands alone.
+
+    pygal gives a chart's root the class of its Python class, such as ``trend-graph``.
+    """
+
+    def __init__(self, points: Sequence[TrendPoint], **options: object) -> None:
+        super().__init__(**options)
+        self._bounds = [(point.low, point.high) for point in points]
+
+    def _plot(self) -> None:
+        known = [
+            (self.view.x(x), self.view.y(100 * low), self.view.y(100 * high))
+            if low is not None and high is not None
+            else None
+            for x, (low, high) in zip(self._x_pos, self._bounds, strict=True)
+        ]
+        for there, run in itertools.groupby(known, key=bool):
+            if there:
+                self._draw_band(list(filter(None, run)))
+        super()._plot()
+
+    def _draw_band(self, run: list[tuple[float, float, float]]) -> None:
+        if len(run) == 1:
+            ((x, low, high),) = run
+            run = [(x - _BAR, low, high), (x + _BAR, low, high)]
+        edge = [(x, low) for x, low, _ in run] + [(x, high) for x, _, high in reversed(run)]
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in edge)
+        self.svg.node(self.nodes["plot"], "polygon", points=corners, class_="interval")
+
+
 def _common(points: Sequence[TrendPoint], *, narrow: bool) -> dict[str, object]:
     hours = bool(points) and (points[0].end - points[0].start).total_seconds() < 24 * 3600
     labels = [point.start.strftime("%d %b %H:%M" if hours else "%d %b") for point in points]
@@ -113,12 +151,12 @@ def _common(points: Sequence[TrendPoint], *, narrow: bool) -> dict[str, object]:
         "js": (),
         "css": ("file://style.css", "file://graph.css", _LOOK),
         "legend_at_bottom": True,
-        "legend_at_bottom_columns": 3,
+        "legend_at_bottom_columns": 2,
         "legend_box_size": 9,
         "truncate_legend": -1,
         "truncate_label": -1,
         "margin": 6,
-        "margin_right": 24,
+        "margin_right": 48 if hours else 28,  # half of the last label
         "no_data_text": "Not enough votes yet" if any(_voted(points)) else "No votes in this time",
     }
 

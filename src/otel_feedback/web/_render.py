@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from otel_feedback import semconv
 from otel_feedback._limits import cut_middle, cut_repeated
+from otel_feedback.analysis._interval import in_percent
 from otel_feedback.store._views import Vote
 from otel_feedback.web import _text
 
@@ -71,6 +72,7 @@ def _environment() -> Environment:
         "asked": lambda text, prompt: cut_repeated(text, (each.text for each in prompt), _text.LONGEST_REPEATED),
         "value": _text.show_value,
         "percent": _percent,
+        "in_percent": in_percent,
         "number": lambda number: f"{number:,}".replace(",", "\u202f"),
         "duration": _duration,
         "time": _time,
@@ -85,7 +87,7 @@ def _static(name: str) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "\N{EN DASH}" if share is None else f"{share * 100:.0f}\u202f%"
+    return "\N{EN DASH}" if share is None else f"{in_percent(share)}\u202f%"
 
 
 def _duration(ms: float) -> str:

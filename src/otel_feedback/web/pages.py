@@ -97,9 +97,14 @@ async def _answer_safely(page: Page, context: Context, request: Request) -> Resp
     try:
         return await page(context, request)
     except InvalidQueryError as error:
-        return render_error(context, status=400, title="That can't be shown", sentence=str(error))
+        return render_error(context, status=400, title="That can't be shown", sentence=error.name_fields(_label))
     except NotFoundError as error:
         return render_error(context, status=404, title="Not found", sentence=str(error))
+
+
+def _label(field: str) -> str:
+    """Return what a field is called where it is filled in."""
+    return {"since": "From", "until": "To", **FACTS}.get(field, field)
 
 
 async def _satisfaction_page(context: Context, request: Request) -> Response:
