@@ -2,8 +2,9 @@
 
 import ast
 import re
+import subprocess
 import sys
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import nox
@@ -11,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from otel_feedback import exceptions
+from otel_feedback.cli._instrumentations import EXTRAS as EXTRAS_OF_A_SERVICE
+from otel_feedback.cli._instrumentations import find_missing
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = REPOSITORY / "src" / "otel_feedback"
@@ -93,6 +96,69 @@ def test_an_extra_exists_for_what_exists() -> None:
     (everything,) = map(Requirement, EXTRAS["all"])
     assert everything.name == PROJECT["name"]
     assert everything.extras == set(EXTRAS) - {"all"}
+
+
+RUN = """
+import sys
+from importlib.metadata import packages_distributions
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {0!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+sys.argv = ["otel-feedback", "run", "--url", "http://127.0.0.1:9", "--print-env"]
+from otel_feedback.cli import main
+main()
+"""
+
+
+def brought(extras: set[str]) -> set[str]:
+    """All that pip installs for otel-feedback with some extras, as far as it is installed here."""
+    found: set[str] = set()
+    wanted = [(normalised(PROJECT["name"]), frozenset(extras))]
+    while wanted:
+        name, with_extras = wanted.pop()
+        found.add(name)
+        own = PROJECT["name"] == name
+        lines = [*PROJECT["dependencies"], *(one for extra in extras for one in EXTRAS[extra])] if own else None
+        try:
+            needed = [Requirement(one) for one in (lines or requires(name) or [])]
+        except PackageNotFoundError:  # of another system
+            continue
+        for one in needed:
+            applies = one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in with_extras or {""})
+            if applies and normalised(one.name) not in found:
+                wanted.append((normalised(one.name), frozenset(one.extras)))
+    return found
+
+
+@pytest.mark.parametrize("page", ["docs/zero-code.md", "src/otel_feedback/web/context.py"])
+def test_what_a_service_s_environment_is_told_to_have_is_what_the_command_there_imports(
+    page: str, tmp_path: Path
+) -> None:
+    """`otel-feedback run` with the named extras alone: all else of this environment can't be imported."""
+    named = re.search(r"otel-feedback\[([a-z,]+)\]", (REPOSITORY / page).read_text())
+    assert named is not None
+    assert named[1] == EXTRAS_OF_A_SERVICE
+    there = brought(set(named[1].split(",")))
+    assert not [one for one in find_missing(dict.fromkeys(there, "1")) if "otel-feedback" in one]
+    assert {"duckdb", "jinja2"}.isdisjoint(there)
+    hidden = {
+        module
+        for module, owners in packages_distributions().items()
+        if there.isdisjoint(map(normalised, owners)) and module != "otel_feedback"
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RUN.format(hidden)],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9\n" in done.stdout
 
 
 def test_every_command_that_is_named_names_extras_that_exist() -> None:

@@ -27,12 +27,14 @@ from tests.unit.server_parts import (
 )
 
 from otel_feedback import semconv
+from otel_feedback._requirement import requirement
 from otel_feedback._version import VERSION
 from otel_feedback.exceptions import StoreError
 from otel_feedback.intake import FeedbackRow
 from otel_feedback.server import live
 from otel_feedback.server.api import _Jobs
 from otel_feedback.server.live import Live, TooManyError, vote_of
+from otel_feedback.server.options import Address
 from otel_feedback.store import Change, Store
 
 ID = f"{TRACE}-{SPAN}"
@@ -345,6 +347,25 @@ def test_one_work_at_a_time(server, monkeypatch):
 
 def hints(server):
     return get(server, "/api/status")["hints"]
+
+
+def test_the_sign_in_says_where_no_token_is_asked_for(server, tmp_path):
+    """On this machine; who comes through a proxy needs it all the same."""
+    sentence = "On this machine no token is asked for"
+    assert sentence in text(server, "/login")
+    with serving(tmp_path / "open", listen=Address("0.0.0.0", 0)) as other:
+        assert sentence not in text(other, "/login")
+
+
+def test_setup_says_what_to_install_from_where_this_came(server):
+    """By the bare name it would be whatever somebody has registered."""
+    assert f"pip install '{requirement('otlp,capture')}' opentelemetry-" in text(server, "/setup")
+
+
+def text(server, path):
+    """A page's source, to whoever has the token."""
+    port = server.url.rpartition(":")[2]
+    return ask(f"http://127.0.0.1:{port}", "GET", path, **token(server)).body.decode()
 
 
 def test_hints_follow_what_is_missing(server):

@@ -9,6 +9,7 @@ from tests.unit.server_parts import SPAN, TRACE, export, get, held, request, ser
 
 from otel_feedback import semconv
 from otel_feedback._carrier import Carrier, SpanDelivery
+from otel_feedback._guard import forget_warnings
 from otel_feedback._votes import VoteKey
 from otel_feedback.exceptions import ConfigurationError, DeliveryError
 from otel_feedback.intake import unpack
@@ -135,6 +136,17 @@ def test_words_are_dropped_where_content_is(tmp_path):
                 assert not cursor.table(f"{name}.words").fetchall()
                 for *_, data in cursor.table(f"{name}.chunks").fetchall():
                     assert all("xyzzy" not in str(one.span) for one in unpack(data))
+
+
+def test_dropped_words_are_told_with_the_switch_of_this_command(tmp_path, caplog):
+    """A variable of the service's would change nothing here."""
+    forget_warnings()
+    with serving(tmp_path / "d", keep_content=False) as server:
+        vote(server, "down", comment="xyzzy")
+    (said,) = [one.getMessage() for one in caplog.records if "is not recorded" in one.getMessage()]
+    assert said.endswith("--keep-content keeps it.")
+    assert "CAPTURE_TEXT" not in said
+    assert "xyzzy" not in said
 
 
 def carrier(sentiment="positive", name="f1", *, same_trace=False, sampled=True):
