@@ -83,7 +83,7 @@ def test_the_first_vote_is_on_the_page(
     tmp_path: Path, ports: dict[str, str], moved: Callable[[str], str], terminal: Run
 ) -> None:
     """Install, start, ask, judge: every command is the README's, and the page has the question with its vote."""
-    install, start, judge, without_a_key = BLOCKS
+    install, without_a_key, start, judge = BLOCKS
     assert shlex.split(install)[:2] == ["pip", "install"]
     up, service = start.splitlines()
     provider, variables = without_a_key.splitlines()

@@ -101,12 +101,17 @@ def test_the_readme_tells_things_in_the_order_in_which_they_are_needed() -> None
 
 
 def test_the_first_screen_of_the_readme_is_the_way_to_a_vote() -> None:
-    """What it is, then install, start, ask, judge, within 40 lines; what is typed is quiet but for what it answers."""
+    """What it is, then install, what stands for a provider, start, ask, judge, within 40 lines, each in its terminal.
+
+    What is typed is quiet but for what it answers.
+    """
     text = (REPOSITORY / "README.md").read_text()
     screen = text.splitlines()[:40]
     typed = [line.strip() for line in screen if line.startswith("    ")]
     starts = (
         "pip install ",
+        "uvicorn model_provider.app:app",
+        "export MODEL=",
         "otel-feedback up",
         "otel-feedback run -- uvicorn app:app",
         "curl -s ",
@@ -115,6 +120,7 @@ def test_the_first_screen_of_the_readme_is_the_way_to_a_vote() -> None:
     )
     assert [start for line, start in zip(typed, starts, strict=True) if line.startswith(start)] == list(starts)
     assert not re.findall(r"curl (?!-s)", text)
+    assert [line.partition("# ")[2][:10] for line in typed[1:5]] == [f"terminal {number}" for number in (0, 2, 1, 2)]
 
 
 def test_the_readme_has_every_command() -> None:
