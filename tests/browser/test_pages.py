@@ -89,6 +89,28 @@ def test_pages_fit_and_can_be_read(browser, site, screen, paths, width, scheme):
         assert (int(red) < 60) == (scheme == "dark")
 
 
+def test_on_a_phone_nothing_is_out_of_sight_or_broken(browser, site, screen, filled, sender):
+    """Groups stand with all their figures, titles have five lines at most, times stay in one line."""
+    long = sender.answer("Answer from these.\n\n" + "passages " * 200 + "\n\nQuestion: " + "What is it? " * 8)
+    sender.judge(long)
+    screen(width=390)
+    browser.get(site.url)
+    beyond = "return [...document.querySelectorAll('.groups td')].map((each) => each.getBoundingClientRect().right)"
+    assert max(browser.execute_script(beyond)) <= 390
+    label = "return getComputedStyle(document.querySelector('.groups td'), '::before').content"
+    assert browser.execute_script(label) == '"Version"'
+    browser.get(f"{site.url}/answers")
+    lines = """return [...document.querySelectorAll('.answers h2')].map(
+        (one) => [one.clientHeight / parseFloat(getComputedStyle(one).lineHeight), one.scrollHeight - one.clientHeight]
+    )"""
+    drawn = browser.execute_script(lines)
+    assert max(count for count, _ in drawn) < 5.5
+    assert max(hidden for _, hidden in drawn) <= 1
+    browser.get(f"{site.url}/answers/{id_of(long)}")
+    style = "return getComputedStyle(document.querySelector('.span-time')).whiteSpace"
+    assert browser.execute_script(style) == "nowrap"
+
+
 def test_screen_readers_find_their_way(browser, site, screen, paths):
     """Names, alternatives, headings, landmarks, table heads and captions are all there."""
     for path in paths:
