@@ -95,8 +95,9 @@ def check(*, url: _options.Url = None, data: _options.Data = None, as_json: _opt
 def vacuum(*, url: _options.Url = None, data: _options.Data = None, as_json: _options.AsJson = False) -> None:
     """Give back room that the files don't use.
 
-    And let go of the bytes of what was overwritten: DuckDB keeps both in its files until they are written anew. That is done here, one after the other, so there must be
-    room for a second copy of the largest. Nothing that can be read is removed.
+    And let go of the bytes of what was overwritten: DuckDB keeps both in its files until they are written anew. That is
+    done here, one after the other, so there must be room for a second copy of the largest. Nothing that can be read is
+    removed.
 
     \b
     Examples:
