@@ -40,7 +40,6 @@ def moved(ports: dict[str, str]) -> Callable[[str], str]:
         text = re.sub(r"\b(8484|8000|8001)\b", lambda port: ports[port[0]], text)
         own = [f"--{name} 127.0.0.1:{ports[port]}" for name, port in OPTIONS.items()]
         text = text.replace("otel-feedback up", " ".join(["otel-feedback up", *own]))
-        text = text.replace("otel-feedback run --", f"otel-feedback run --url http://127.0.0.1:{ports['8484']} --")
         return text.replace("uvicorn app:app", f"uvicorn app:app --port {ports['8000']}")
 
     return move

@@ -66,7 +66,8 @@ def test_a_process_of_somebody_else_is_alive(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", refuse)
-    assert _addresses._is_alive(1)
+    assert _addresses._is_alive(1, is_mine=False)
+    assert not _addresses._is_alive(1, is_mine=True)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"url": "http://x"}', '{"pid": "x", "url": 1}', "null"])

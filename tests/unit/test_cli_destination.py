@@ -54,9 +54,11 @@ def test_a_stranger_that_asks_for_a_token_gets_nothing(usual, tmp_path):
     """Though nobody can read what it says of itself."""
     with serving({"/api/status": (200, only_with_a_token)}) as stranger:
         usual(stranger.url)
-        code, out, err = call("run", "--print-env", XDG_DATA_HOME=str(tmp_path))
+        code, out, err = call("run", "--print-env", XDG_DATA_HOME=str(tmp_path), OTEL_FEEDBACK_TOKEN="mine")
     assert (code, out) == (2, "")
     assert "nothing shows that it is yours" in err
+    assert stranger.asked
+    assert "mine" not in str(stranger.asked)
 
 
 @pytest.mark.parametrize("folder", ["otel-feedback", "named"])

@@ -119,7 +119,7 @@ def test_what_cannot_be_understood_names_the_option(folder, words, field):
     """The store says what is wrong with it."""
     code, _, err = call(*words, "--data", folder)
     assert code == 2
-    assert err.startswith(f"otel-feedback: {field}: ")
+    assert err.startswith(f"otel-feedback: {field} must be ")
 
 
 def test_a_folder_that_another_process_holds_says_so(folder):

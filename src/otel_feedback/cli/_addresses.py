@@ -44,8 +44,9 @@ def has_store(folder: Path) -> bool:
 def running_url(folder: Path) -> str | None:
     """Return the address of the server that says it has this folder, if its process is alive."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        note = json.loads((folder / SERVER_FILE).read_text(encoding="utf-8"))
-        if _is_alive(int(note["pid"])):
+        file = folder / SERVER_FILE
+        note = json.loads(file.read_text(encoding="utf-8"))
+        if _is_alive(int(note["pid"]), is_mine=os.name != "nt" and file.stat().st_uid == os.getuid()):
             return str(note["url"]).rstrip("/")
     return None
 
@@ -106,7 +107,8 @@ def read_token(folder: Path) -> str | None:
     return None
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(pid: int, *, is_mine: bool) -> bool:
+    """Whether a process runs that wrote a note; where that is this user's, nobody else's process did."""
     if pid <= 0:
         return False
     if os.name == "nt":  # pragma: no cover - os.kill ends a process there
@@ -116,7 +118,7 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's, and alive
-        return True
+        return not is_mine
     return True
 
 

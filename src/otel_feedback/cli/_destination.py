@@ -83,7 +83,8 @@ def find_destination(place: Place, *, wait: float | None = None) -> Destination:
         f"otel-feedback: no server answers at {url} yet, so spans will be lost until one does{consequence}. "
         f"Start it in another terminal, then this again: {start_command(url, place.data)}"
     )
-    return Destination(url=url, token=os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip() or None, is_known=is_named)
+    token = os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip() if is_named else ""
+    return Destination(url=url, token=token or None, is_known=is_named)
 
 
 def _ask(place: Place) -> Destination | None:

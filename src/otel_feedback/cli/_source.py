@@ -94,9 +94,11 @@ class Place:
 
     def _token(self, url: str, known: Path | None) -> str | None:
         """Return the token for a server; ``known`` is the folder that it says it has."""
-        if given := os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip():
-            return given
         folders = [folder for folder in (self.data, known, self.folder) if folder is not None]
+        given = os.environ.get("OTEL_FEEDBACK_TOKEN", "").strip()
+        # Never to whoever happens to have the usual address.
+        if given and (self.url is not None or any(_addresses.is_server_of(folder, url) for folder in folders)):
+            return given
         token = _addresses.find_token(url, folders)
         if token is None and self.url is not None and self.data is not None:
             return _addresses.read_token(self.data)  # whoever names both says that they belong together

@@ -110,7 +110,7 @@ def _taken(options: ServerOptions, taken: Mapping[str, Address]) -> str:
     else:
         who = f"another otel-feedback (data {status['data']})" if status.get("data") else "another otel-feedback"
     are = "are" if len(taken) > 1 else "is"
-    return f"{names} {are} in use, by {who}. End it, or this works: {_works(options, taken)}"
+    return f"{names} {are} in use, by {who}. End it, or with your other options this works: {_works(options, taken)}"
 
 
 def _works(options: ServerOptions, taken: Mapping[str, Address], data: str | None = None) -> str:

@@ -1,9 +1,11 @@
 """DuckDB's errors as errors of the store, whose messages say what to do."""
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 import duckdb
 
+from otel_feedback._requirement import requirement
 from otel_feedback.exceptions import StoreDamagedError, StoreError, StoreFullError, StoreHeldError, StoreNewerError
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def translate(error: duckdb.Error, path: "Path") -> StoreError:
     if any(words in text for words in _NEWER):
         return StoreNewerError(
             f"{path} was written by a newer DuckDB than {duckdb.__version__}. Nothing was changed. "
-            "Upgrade: pip install --upgrade 'otel-feedback[server]' (Python 3.11 or later has the newest DuckDB)."
+            f"Upgrade: pip install --upgrade {shlex.quote(requirement('server'))} "
+            "(Python 3.11 or later has the newest DuckDB)."
         )
     if any(words in text for words in _HELD):
         return StoreHeldError(f"{path} is open in another process. End it, or give another folder with --data.")

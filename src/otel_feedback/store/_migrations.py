@@ -4,9 +4,11 @@ A step never changes once it is released; what comes later is a new step at the 
 its table ``migrations``. ``docs/store.md`` describes every column.
 """
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_feedback._requirement import requirement
 from otel_feedback.exceptions import StoreNewerError
 
 if TYPE_CHECKING:
@@ -180,7 +182,7 @@ def migrate(connection: "duckdb.DuckDBPyConnection", database: str, steps: "Sequ
     if applied > known:
         raise StoreNewerError(
             f"{file} is of version {applied} and this otel-feedback knows versions up to {known}. "
-            "Nothing was changed. Upgrade it: pip install --upgrade 'otel-feedback[server]'"
+            f"Nothing was changed. Upgrade it: pip install --upgrade {shlex.quote(requirement('server'))}"
         )
     for version, step in enumerate(steps[applied:], start=applied + 1):
         connection.execute("BEGIN")

@@ -169,8 +169,8 @@ class _Times:
             WHERE moment >= make_timestamp({first_us}) AND moment < make_timestamp({first_us + _HOUR_US})
             ORDER BY moment DESC LIMIT 1 OFFSET {number - 1}
         """  # noqa: S608
-        found: int = self._connection.execute(sql, self._parameters).fetchall()[0][0]
-        return found
+        rows = self._connection.execute(sql, self._parameters).fetchall()
+        return int(rows[0][0]) if rows else first_us  # a vote may have changed since they were counted
 
 
 def _before(sql: str, after: Place | None) -> str:

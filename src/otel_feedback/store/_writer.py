@@ -176,11 +176,8 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        with (
-            suppress(StoreError, duckdb.Error),
-            self._mended(),
-        ):  # and not in the constructor: a large store opens at once
-            pass
+        with suppress(Exception), self._mended():
+            pass  # here and not in the constructor: a large store opens at once
         while True:
             with self._lock:
                 while not (self._waiting or self._tasks or self._closing or self._committer.pending):
