@@ -177,9 +177,9 @@ class Databases:
         for file in (self._folder.main, *(self._folder.content_file(week_in(name)) for name in self.next_chunk)):
             log = file.with_name(file.name + ".wal")
             close_to_others(log)
+            before = self._logs.pop(log, None)
             with suppress(FileNotFoundError):
                 now = log.stat()
-                before = self._logs.get(log)
                 if before is None or now.st_ino != before.st_ino or now.st_size < before.st_size:
                     sync(log.parent)
                 self._logs[log] = now
@@ -198,6 +198,7 @@ class Databases:
 
     def _shut(self) -> None:
         self.next_chunk.clear()
+        self._logs.clear()
         self.writer.close()
         self._root.close()
 
