@@ -239,6 +239,13 @@ def measure_visible(*, rate: float | None, votes: int = 150) -> visible.Times:
             return visible.watch(server, votes=votes)
 
 
+def measure_page(*, votes: int = 100) -> visible.Times:
+    """Return seconds from a vote to a new figure on a page that is open in Chromium."""
+    with _server() as server:
+        _send(server, 20_000)
+        return visible.watch_page(server, votes=votes)
+
+
 def figures(spans: int) -> list[Figure]:
     """Measure everything; takes about three minutes for a million spans."""
     split = split_cpu()
@@ -246,6 +253,7 @@ def figures(spans: int) -> list[Figure]:
     ingest, few = measure_ingest(spans), measure_ingest(min(spans, 200_000), in_flight=4)
     zipped = yardstick()
     slow, fast = measure_visible(rate=2_000), measure_visible(rate=None)
+    page = measure_page()
     start, idle = measure_start()
     size = install.fresh_megabytes("server")
     return [
@@ -260,6 +268,7 @@ def figures(spans: int) -> list[Figure]:
         Figure("on the disk a span", f"{ingest.disk:.0f} bytes", ingest.disk, None),
         Figure("vote to API at 2,000 spans/s, p99", str(slow), slow.p99, 0.5),
         Figure("vote to API at full load, p99", str(fast), fast.p99, 2.0),
+        Figure("vote to the open page in Chromium, p99", str(page), page.p99, 0.5),
         Figure("start with 1,000,000 interactions", f"{start:.2f} s", start, 1.0),
         Figure("end under SIGTERM after the load", f"{ingest.end:.2f} s", ingest.end, 5.0),
         Figure("CPU when idle", f"{idle:.2f} %", idle, 1.0),

@@ -1,7 +1,8 @@
-"""How long it takes from a vote, posted as a page does, until the API shows it."""
+"""How long it takes from a vote, posted as a page does, until the API shows it, and an open page in Chromium."""
 
 import http.client
 import json
+import shutil
 import statistics
 import threading
 import time
@@ -56,22 +57,78 @@ def watch(server: Server, *, votes: int) -> Times:
     return Times(statistics.median(times), statistics.quantiles(times, n=100)[98])
 
 
+_COUNT: Final = "document.querySelectorAll('.tiles dd')[2].textContent"
+_NOTE_CHANGES: Final = f"""
+    window.seen = [];
+    let last = {_COUNT};
+    new MutationObserver(() => {{
+        const now = {_COUNT};
+        if (now !== last) {{ last = now; window.seen.push(Date.now()); }}
+    }}).observe(document.body, {{subtree: true, childList: true, characterData: true}});
+"""
+
+
+def watch_page(server: Server, *, votes: int) -> Times:
+    """Vote while *Satisfaction* is open in Chromium, one vote after the other, and take the time of each new figure.
+
+    Raises:
+        FileNotFoundError: There is no Chromium, or no driver of it.
+    """
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        raise FileNotFoundError("Chromium and chromedriver are needed (Debian: chromium, chromium-driver).")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    request = next(iter(Load(seed=98, templates=1, batch=8 * votes)))
+    _export(server, request.body)
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        browser.get(f"{server.url}/")
+        while "Live" not in str(browser.execute_script("return document.body.textContent")):
+            time.sleep(_POLL)
+        browser.execute_script(_NOTE_CHANGES)
+        times: list[float] = []
+        for trace_id, span_id in request.answers:
+            begun = time.time()
+            _vote(server, trace_id, span_id)
+            while len(seen := browser.execute_script("return window.seen")) == len(times):
+                if time.time() > begun + _PATIENCE:
+                    raise TimeoutError("the vote is not on the page")
+                time.sleep(_POLL)
+            times.append(seen[-1] / 1000 - begun)
+            time.sleep(EVERY)
+    finally:
+        browser.quit()
+    return Times(statistics.median(times), statistics.quantiles(times, n=100)[98])
+
+
 def _export(server: Server, body: bytes) -> None:
     while _call(server.http, "POST", "/v1/traces", body, "application/x-protobuf")[0] in (429, 503):
         time.sleep(_POLL)
 
 
-def _vote_and_look(server: Server, trace_id: str, span_id: str) -> float:
+def _vote(server: Server, trace_id: str, span_id: str) -> tuple[str, float]:
+    """Vote until it is taken, and return the vote's id and when it was begun."""
     vote = {"handle": server.handle(trace_id, span_id), "signal": "thumbs", "value": "down", "id": f"seen-{span_id}"}
     begun = time.monotonic()
     while (status := _call(server.main, "POST", "/v1/feedback", json.dumps(vote).encode())[0]) != 202:
         if status not in (429, 503) or time.monotonic() > begun + _PATIENCE:
             raise RuntimeError(f"the vote was answered with {status}")
         time.sleep(_POLL)
+    return vote["id"], begun
+
+
+def _vote_and_look(server: Server, trace_id: str, span_id: str) -> float:
+    vote, begun = _vote(server, trace_id, span_id)
     # Seen is what a reader of the newest bad answers sees, by the id of the vote.
     while True:
         status, said = _call(server.main, "GET", f"/api/answers/{trace_id}-{span_id}")
-        if status == 200 and vote["id"].encode() in said:
+        if status == 200 and vote.encode() in said:
             return time.monotonic() - begun
         if time.monotonic() > begun + _PATIENCE:
             raise TimeoutError("the vote is not in the API")
