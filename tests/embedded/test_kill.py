@@ -142,7 +142,7 @@ def _compare(server, senders):
     assert sorted(found) == sorted(_expected(senders.votes))
     for path in sorted((server.data / "content").glob("*.duckdb")):
         with duckdb.connect(str(path), read_only=True) as content:
-            assert not content.sql("SELECT 1 FROM spans WHERE chunk NOT IN (SELECT chunk FROM chunks)").fetchall()
+            assert not content.sql("SELECT 1 FROM traces WHERE chunk NOT IN (SELECT chunk FROM chunks)").fetchall()
 
 
 def _expected(votes):
