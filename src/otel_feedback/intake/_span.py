@@ -69,6 +69,11 @@ def first_link(span: Span) -> tuple[str, str] | None:
     return None
 
 
+def parent_of(parent_id: bytes) -> str:
+    """Return the id of a span's parent; empty at a root, which is a span whose parent's id is no id."""
+    return parent_id.hex() if len(parent_id) == len(NO_SPAN) and parent_id != NO_SPAN else ""
+
+
 def valid(trace_id: bytes, span_id: bytes) -> bool:
     """Say whether ids are ids: of the right length, and not all zero."""
     return len(trace_id) == 16 and len(span_id) == 8 and trace_id != NO_TRACE and span_id != NO_SPAN  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""A chunk: the raw spans of one request as they are kept, zstd-compressed OTLP, and the order they are taken out in."""
+"""A chunk: the raw spans of one request as they are kept, zstd-compressed OTLP, and reading them back."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from otel_feedback.intake._span import NO_SPAN
+from otel_feedback.intake._span import parent_of
 from otel_feedback.intake._values import clean, values_of
 from otel_feedback.intake.rows import StoredSpan
 
@@ -63,6 +63,5 @@ def unpack(chunk: bytes) -> Iterator[StoredSpan]:
         for scoped in group.scope_spans:
             scope, version = clean(scoped.scope.name), clean(scoped.scope.version)
             for span in scoped.spans:
-                parent = span.parent_span_id
-                parent_id = parent.hex() if len(parent) == len(NO_SPAN) and parent != NO_SPAN else ""
-                yield StoredSpan(span.trace_id.hex(), span.span_id.hex(), parent_id, span, resource, scope, version)
+                ids = span.trace_id.hex(), span.span_id.hex(), parent_of(span.parent_span_id)
+                yield StoredSpan(*ids, span, resource, scope, version)

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from otel_feedback.intake._span import NO_SPAN
+from otel_feedback.intake._span import NO_SPAN, parent_of
 from otel_feedback.intake.rows import TraceRow
 
 _MEMBER: Final = struct.Struct(">8s8sQ")
@@ -39,4 +39,4 @@ def trace_row(trace_id: bytes, members: Sequence[tuple[bytes, bytes, int]]) -> T
 def members_of(packed: bytes) -> Iterator[Member]:
     """Read what ``trace_row`` has packed, from the column's bytes."""
     for span_id, parent_id, started_us in _MEMBER.iter_unpack(packed):
-        yield Member(span_id.hex(), "" if parent_id == NO_SPAN else parent_id.hex(), started_us)
+        yield Member(span_id.hex(), parent_of(parent_id), started_us)

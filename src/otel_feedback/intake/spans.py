@@ -23,7 +23,7 @@ from otel_feedback.intake._names import (
     is_content_event,
     kinds_of,
 )
-from otel_feedback.intake._span import NO_SPAN, NO_TRACE, Home, ReadSpan, home_of
+from otel_feedback.intake._span import NO_SPAN, NO_TRACE, Home, ReadSpan, home_of, parent_of
 from otel_feedback.intake._values import clean, fact, plausible, started_of, times_of, value_of, values_of
 from otel_feedback.intake.chunks import pack
 from otel_feedback.intake.content import strip_attributes, strip_content
@@ -152,11 +152,10 @@ class _Walk:
                 attributes[names[index]] = value_of(items[index].value)
         if attributes.get(_foreign.LOGFIRE_SPAN_TYPE) != _foreign.LOGFIRE_PENDING:
             events = self._events(span) if span.events else []
-            parent_id = span.parent_span_id
             seen = ReadSpan(
                 span.trace_id.hex(),
                 span.span_id.hex(),
-                parent_id.hex() if len(parent_id) == len(NO_SPAN) and parent_id != NO_SPAN else "",
+                parent_of(span.parent_span_id),
                 *times_of(span, self.received_ns),
                 span,
                 attributes,
