@@ -5,6 +5,7 @@ book what it changes, and the delivery takes the carrier that comes of it.
 """
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +19,12 @@ from otel_feedback._guard import failed, is_strict, warn_once
 from otel_feedback._handle import HandleCodec
 from otel_feedback._settings import Settings
 from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Signal, SignalTable
-from otel_feedback._votes import MemoryVoteBook, Transition, VoteBook, VoteKey
+from otel_feedback._votes import Ballot, MemoryVoteBook, Transition, VoteBook, VoteKey
 from otel_feedback.exceptions import ConfigurationError, InvalidFeedbackError, OtelFeedbackError
 
 Facts = Callable[[int, int], Mapping[str, str] | None]
+
+_NONCE: Final = re.compile(r"[!-~]{16,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,23 @@ class Receipt:
     id: str
     status: Literal["recorded", "repeated", "rejected"]
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A feedback that was understood, and has not been recorded yet.
+
+    Attributes:
+        ballot: What the vote book needs.
+        deliver: Makes the carrier and has it delivered; for the vote book to call.
+    """
+
+    ballot: Ballot
+    deliver: Callable[[Transition], None]
+
+    def receipt(self, transition: Transition) -> Receipt:
+        """Say what became of it."""
+        return Receipt(self.ballot.id, "repeated" if transition.repeated else "recorded")
 
 
 _table: Final[list[SignalTable]] = [DEFAULT_SIGNALS]
@@ -75,7 +95,7 @@ class Recorder:
         self.delivery: Delivery = SpanDelivery() if delivery is None else delivery
         self._codec = codec
         self._settings = settings
-        self._votes: VoteBook = MemoryVoteBook() if votes is None else votes
+        self.votes: VoteBook = MemoryVoteBook() if votes is None else votes
         self._own_signals = signals
         self._known_facts = known_facts
         self._new_id = new_id
@@ -93,11 +113,52 @@ class Recorder:
         comment: object = None,
         correction: object = None,
         confidence: object = None,
+        nonce: object = None,
         user: str | None = None,
         source: str = semconv.SOURCE_RECORD,
         time: int | None = None,
     ) -> Receipt:
         """Record one feedback, or change or take back an earlier one. Nothing is half-recorded.
+
+        Raises:
+            VoteConflictError: The vote was given with another nonce.
+            TooManyChangesError: The vote was changed too often.
+            DeliveryError: It could not be made safe, and can be sent again.
+            OtelFeedbackError: As ``prepare``, whose arguments these are.
+        """
+        prepared = self.prepare(
+            handle,
+            signal,
+            value,
+            id=id,
+            reasons=reasons,
+            comment=comment,
+            correction=correction,
+            confidence=confidence,
+            nonce=nonce,
+            user=user,
+            source=source,
+            time=time,
+        )
+        return prepared.receipt(self.votes.cast(prepared.ballot, prepared.deliver))
+
+    def prepare(
+        self,
+        handle: object,
+        signal: object,
+        value: object,
+        *,
+        id: object = None,  # noqa: A002 - as above
+        reasons: object = (),
+        comment: object = None,
+        correction: object = None,
+        confidence: object = None,
+        nonce: object = None,
+        user: str | None = None,
+        source: str = semconv.SOURCE_RECORD,
+        time: int | None = None,
+    ) -> Prepared:
+        """Check a feedback in every part, and find out all but what it does to its vote.
 
         Args:
             handle: Of the interaction.
@@ -108,6 +169,8 @@ class Recorder:
             comment: As ``record``.
             correction: As ``record``.
             confidence: As ``record``.
+            nonce: Secret of the browser that sends it, 16 to 128 printable ASCII characters without spaces: a vote
+                that was first given with one is changed only with the same one.
             user: Pseudonym of who judges; by default whom a sealed handle names.
             source: One of the sources in ``semconv``.
             time: When it came, in nanoseconds since 1970; by default now.
@@ -115,7 +178,6 @@ class Recorder:
         Raises:
             InvalidHandleError: The handle is not accepted.
             InvalidFeedbackError: Some part cannot be understood.
-            DeliveryError: It could not be made safe, and can be sent again.
         """
         target = self._codec.read(handle)
         feedback = read_feedback(
@@ -153,14 +215,21 @@ class Recorder:
                 )
             )
 
-        transition = self._votes.cast(
+        ballot = Ballot(
             VoteKey(target.trace_id, target.span_id, feedback.signal.name, submitter),
             id=feedback.id,
             sentiment=feedback.judgement.sentiment,
             explicit=feedback.signal.explicit,
-            deliver=deliver,
+            nonce=_read_nonce(nonce),
+            expires_at=target.expires_at,
         )
-        return Receipt(feedback.id, "repeated" if transition.repeated else "recorded")
+        return Prepared(ballot, deliver)
+
+
+def _read_nonce(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and _NONCE.fullmatch(value)):
+        return value
+    raise InvalidFeedbackError("nonce", "The nonce must have 16 to 128 printable ASCII characters and no space.")
 
 
 _chosen: Final[list[Recorder]] = []

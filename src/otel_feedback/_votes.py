@@ -1,8 +1,10 @@
 """What a vote was before: the memory that tells a first click from a change, a retraction and a repetition.
 
-``VoteBook`` is a seam. The book in here is kept in memory and right within one process.
+``VoteBook`` is a seam. The book in here is kept in memory and right within one process; ``outbox`` keeps one in a file.
+What a feedback does to its vote is the same in every book: ``transition_of``.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from otel_feedback._fork import renew_in_child
+from otel_feedback.exceptions import TooManyChangesError, VoteConflictError
 from otel_feedback.semconv import RETRACTED, UNSET
 
 K = TypeVar("K")
@@ -21,8 +24,8 @@ MAX_INTERACTIONS: Final = 50_000
 MAX_VOTES: Final = 256
 """How many votes of one interaction it remembers."""
 
-MAX_IDS: Final = 32
-"""How many ids of one vote it remembers, to tell a repetition."""
+MAX_CHANGES: Final = 100
+"""How often one vote may be changed: each change is an opinion expressed, and no person needs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,33 @@ class VoteKey:
     span_id: int
     signal: str
     submitter: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One feedback, as far as a book needs to know it.
+
+    Attributes:
+        key: The vote.
+        id: Id of the feedback. One that this vote has had is a repetition, whatever came in between.
+        sentiment: What the vote becomes.
+        explicit: Whether the signal is explicit.
+        nonce: The secret of the browser that sent it. Where a vote's first feedback came with one, only who has the
+            same may change it.
+        expires_at: Second since 1970 from which on nobody has a handle that could change the vote.
+    """
+
+    key: VoteKey
+    id: str
+    sentiment: str
+    explicit: bool
+    nonce: str | None = None
+    expires_at: int = 2**62
+
+    @property
+    def opinion(self) -> bool:
+        """Whether it is somebody's word; to take one's word back is none."""
+        return self.explicit and self.sentiment != RETRACTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,40 +87,81 @@ class Transition:
 class VoteBook(Protocol):
     """Remembers votes."""
 
-    def cast(
-        self,
-        key: VoteKey,
-        *,
-        id: str,  # noqa: A002 - what it is called on every way in
-        sentiment: str,
-        explicit: bool,
-        deliver: Callable[[Transition], None],
-    ) -> Transition:
+    def cast(self, ballot: Ballot, deliver: Callable[[Transition], None]) -> Transition:
         """Find out what a feedback does to its vote, have it delivered, and remember it.
 
         The vote is held while ``deliver`` runs, so that two feedbacks never both follow the same state. What
         ``deliver`` raises passes through, and then nothing has changed.
 
         Args:
-            key: The vote.
-            id: Id of the feedback. One that this vote has had is a repetition, whatever came in between.
-            sentiment: What the vote becomes.
-            explicit: Whether the signal is explicit.
+            ballot: The feedback.
             deliver: Called with the transition, unless it is a repetition.
+
+        Raises:
+            VoteConflictError: The vote was given with another nonce.
+            TooManyChangesError: It was changed ``MAX_CHANGES`` times.
+            DeliveryError: The book can't be asked or written.
         """
 
 
-@dataclass(slots=True)
-class _Vote:
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A vote as a book remembers it.
+
+    Attributes:
+        sentiment: What it is.
+        last_id: Id of the feedback that made it so: what a change revises.
+        seen: Digests of the ids that it has had.
+        seal: Digest of the nonce that it was first given with, if any.
+    """
+
     sentiment: str
-    ids: tuple[str, ...]
-    """Oldest first; the last one is what a change revises."""
+    last_id: str
+    seen: tuple[str, ...]
+    seal: str | None
+
+
+def transition_of(ballot: Ballot, vote: Vote | None, *, voted: bool) -> Transition:
+    """Say what a feedback does to its vote.
+
+    Args:
+        ballot: The feedback.
+        vote: The vote as it is; ``None`` before any feedback.
+        voted: Whether the interaction has had an explicit opinion.
+
+    Raises:
+        VoteConflictError: The vote was given with another nonce.
+        TooManyChangesError: It was changed ``MAX_CHANGES`` times, and this takes nothing back.
+    """
+    if vote is None:
+        return Transition(UNSET, None, first=ballot.opinion and not voted, repeated=False)
+    if digest(ballot.id) in vote.seen:
+        return Transition(vote.sentiment, vote.last_id, first=False, repeated=True)
+    if vote.seal is not None and (ballot.nonce is None or digest(ballot.nonce) != vote.seal):
+        raise VoteConflictError
+    # Taking one's word back is always possible, once.
+    if len(vote.seen) > MAX_CHANGES and (ballot.sentiment != RETRACTED or vote.sentiment == RETRACTED):
+        raise TooManyChangesError
+    return Transition(vote.sentiment, vote.last_id, first=ballot.opinion and not voted, repeated=False)
+
+
+def vote_after(ballot: Ballot, vote: Vote | None) -> Vote:
+    """Return the vote once a feedback that is no repetition was delivered."""
+    own = digest(ballot.id)
+    if vote is None:
+        return Vote(ballot.sentiment, ballot.id, (own,), None if ballot.nonce is None else digest(ballot.nonce))
+    return Vote(ballot.sentiment, ballot.id, (*vote.seen, own), vote.seal)
+
+
+def digest(text: str) -> str:
+    """Return 24 hex digits that stand for an id or a nonce, whatever its length: a book holds no secret."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 @dataclass(slots=True)
 class _Interaction:
     voted: bool = False
-    votes: dict[tuple[str, str | None], _Vote] = field(default_factory=dict)
+    votes: dict[tuple[str, str | None], Vote] = field(default_factory=dict)
 
 
 class MemoryVoteBook:
@@ -99,51 +170,26 @@ class MemoryVoteBook:
     What was cast least lately is forgotten first; when it is cast again, it counts as new.
     """
 
-    def __init__(
-        self,
-        *,
-        max_interactions: int = MAX_INTERACTIONS,
-        max_votes: int = MAX_VOTES,
-        max_ids: int = MAX_IDS,
-    ) -> None:
+    def __init__(self, *, max_interactions: int = MAX_INTERACTIONS, max_votes: int = MAX_VOTES) -> None:
         self._max_interactions = max_interactions
         self._max_votes = max_votes
-        self._max_ids = max_ids
         self._interactions: OrderedDict[tuple[int, int], _Interaction] = OrderedDict()
         self._lock = threading.Lock()
         renew_in_child(self, _renew_lock)
 
-    def cast(
-        self,
-        key: VoteKey,
-        *,
-        id: str,  # noqa: A002 - what it is called on every way in
-        sentiment: str,
-        explicit: bool,
-        deliver: Callable[[Transition], None],
-    ) -> Transition:
+    def cast(self, ballot: Ballot, deliver: Callable[[Transition], None]) -> Transition:
         """See ``VoteBook.cast``. One lock for all: delivering into memory takes microseconds."""
+        key = ballot.key
         with self._lock:
             interaction = self._interactions.get((key.trace_id, key.span_id)) or _Interaction()
             vote = interaction.votes.get((key.signal, key.submitter))
-            repeated = vote is not None and id in vote.ids
-            opinion = explicit and sentiment != RETRACTED and not repeated
-            transition = Transition(
-                previous_sentiment=vote.sentiment if vote else UNSET,
-                revises=vote.ids[-1] if vote else None,
-                first=opinion and not interaction.voted,
-                repeated=repeated,
-            )
-            if not repeated:
+            transition = transition_of(ballot, vote, voted=interaction.voted)
+            if not transition.repeated:
                 deliver(transition)
-                ids = (*vote.ids, id)[-self._max_ids :] if vote else (id,)
-                interaction.voted |= opinion
-                self._remember(key, interaction, _Vote(sentiment, ids))
+                interaction.voted |= ballot.opinion
+                _put_last(interaction.votes, (key.signal, key.submitter), vote_after(ballot, vote), self._max_votes)
+                _put_last(self._interactions, (key.trace_id, key.span_id), interaction, self._max_interactions)
             return transition
-
-    def _remember(self, key: VoteKey, interaction: _Interaction, vote: _Vote) -> None:
-        _put_last(interaction.votes, (key.signal, key.submitter), vote, self._max_votes)
-        _put_last(self._interactions, (key.trace_id, key.span_id), interaction, self._max_interactions)
 
 
 def _put_last(entries: dict[K, V], key: K, value: V, most: int) -> None:

@@ -6,6 +6,8 @@
     ├── PromptError                 a template that cannot be rendered; the message names the variable
     ├── InvalidHandleError          a handle that is not ours, expired or damaged: one message for all of them
     ├── InvalidFeedbackError        a feedback that says nothing we understand; ``field`` names the culprit
+    ├── VoteConflictError           a change of a vote that another browser gave
+    ├── TooManyChangesError         a vote that was changed too often
     ├── DeliveryError               a feedback that could not be made safe; nothing was recorded
     ├── InvalidQueryError           a question to the store that can't be understood; ``field`` names the culprit
     ├── NotFoundError               an answer that the store doesn't have
@@ -65,6 +67,20 @@ class InvalidFeedbackError(OtelFeedbackError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class VoteConflictError(OtelFeedbackError):
+    """A change of a vote that was given with another nonce. Nothing of it was recorded."""
+
+    def __init__(self) -> None:
+        super().__init__("This vote was given by another browser, and only that one can change it.")
+
+
+class TooManyChangesError(OtelFeedbackError):
+    """A vote that was changed so often that no further change counts. Nothing of this one was recorded."""
+
+    def __init__(self) -> None:
+        super().__init__("This vote was changed too often to change it again.")
 
 
 class DeliveryError(OtelFeedbackError):

@@ -10,7 +10,7 @@ from tests.unit.server_parts import SPAN, TRACE, export, get, held, request, ser
 from otel_feedback import semconv
 from otel_feedback._carrier import Carrier, SpanDelivery
 from otel_feedback._guard import forget_warnings
-from otel_feedback._votes import VoteKey
+from otel_feedback._votes import Ballot, VoteKey
 from otel_feedback.exceptions import ConfigurationError, DeliveryError
 from otel_feedback.intake import unpack
 from otel_feedback.server.voting import StoreDelivery, StoreVoteBook, request_of
@@ -210,7 +210,7 @@ def store(tmp_path):
 def cast(store, sentiment, name="x", *, submitter=None, deliver=lambda _: None, explicit=True):
     """Cast a vote that goes nowhere unless told."""
     key = VoteKey(int(TRACE, 16), int(SPAN, 16), "thumbs", submitter)
-    return StoreVoteBook(store).cast(key, id=name, sentiment=sentiment, explicit=explicit, deliver=deliver)
+    return StoreVoteBook(store).cast(Ballot(key, name, sentiment, explicit), deliver)
 
 
 def test_votes_of_others_and_derived_ones_are_not_the_first_vote(store):
@@ -265,7 +265,7 @@ def test_votes_on_one_answer_wait_for_each_other_and_for_no_others(store):
 
     def cast_on(trace_id, deliver):
         key = VoteKey(trace_id, 1, "thumbs", None)
-        book.cast(key, id=str(trace_id), sentiment="positive", explicit=True, deliver=deliver)
+        book.cast(Ballot(key, str(trace_id), "positive", explicit=True), deliver)
         done.append(trace_id)
 
     first = threading.Thread(target=cast_on, args=(1, slow))

@@ -18,7 +18,7 @@ from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._record import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback._version import VERSION
-from otel_feedback._votes import Transition, VoteKey
+from otel_feedback._votes import Ballot, Transition, Vote, digest, transition_of
 from otel_feedback.exceptions import DeliveryError, StoreError
 from otel_feedback.intake import FeedbackRow, read_traces
 from otel_feedback.intake._values import key_values
@@ -103,20 +103,9 @@ class StoreVoteBook:
         self._locks: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def cast(
-        self,
-        key: VoteKey,
-        *,
-        id: str,  # noqa: A002 - what it is called on every way in
-        sentiment: str,
-        explicit: bool,
-        deliver: Callable[[Transition], None],
-    ) -> Transition:
-        """See ``VoteBook.cast``; one answer's votes wait for each other, and for no others.
-
-        Raises:
-            DeliveryError: The store can't be asked.
-        """
+    def cast(self, ballot: Ballot, deliver: Callable[[Transition], None]) -> Transition:
+        """See ``VoteBook.cast``; one answer's votes wait for each other, and for no others."""
+        key = ballot.key
         with self._lock:
             held = self._locks.setdefault((key.trace_id, key.span_id), _Lock())
         with held.lock:
@@ -124,23 +113,21 @@ class StoreVoteBook:
                 history = self._store.votes_of(f"{key.trace_id:032x}", f"{key.span_id:016x}")
             except StoreError as error:
                 raise DeliveryError(str(error)) from error
-            transition = _transition(history, key, id, opinion=explicit and sentiment != semconv.RETRACTED)
+            transition = _transition(history, ballot)
             if not transition.repeated:
                 deliver(transition)
             return transition
 
 
-def _transition(history: list[FeedbackRow], key: VoteKey, id: str, *, opinion: bool) -> Transition:  # noqa: A002
-    vote = [row for row in history if (row.signal, row.submitter) == (key.signal, key.submitter or "")]
-    standing = next((settled.row for settled in settle_votes(vote) if settled.standing), None)
-    repeated = any(row.feedback_id == id for row in vote)
+def _transition(history: list[FeedbackRow], ballot: Ballot) -> Transition:
+    key = ballot.key
+    rows = [row for row in history if (row.signal, row.submitter) == (key.signal, key.submitter or "")]
+    standing = next((settled.row for settled in settle_votes(rows) if settled.standing), None)
+    vote = None
+    if standing is not None:
+        vote = Vote(standing.sentiment, standing.feedback_id, tuple(digest(row.feedback_id) for row in rows), seal=None)
     voted = any(row.kind == semconv.EXPLICIT and row.sentiment != semconv.RETRACTED for row in history)
-    return Transition(
-        previous_sentiment=standing.sentiment if standing else semconv.UNSET,
-        revises=standing.feedback_id if standing else None,
-        first=opinion and not repeated and not voted,
-        repeated=repeated,
-    )
+    return transition_of(ballot, vote, voted=voted)
 
 
 def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
