@@ -130,6 +130,16 @@ class Settings:
     )
     """Folder for what outlives a process; ``$XDG_STATE_HOME/otel-feedback`` where that variable is set."""
 
+    outbox: Path | None = field(
+        default=None, metadata=_read("OTEL_FEEDBACK_OUTBOX", _path, "the path of a file, such as /var/lib/app/outbox.db")
+    )
+    """File that keeps feedback until it is delivered, and what votes were before; in memory where it is not set."""
+
+    outbox_mib: int = field(
+        default=1_024, metadata=_read("OTEL_FEEDBACK_OUTBOX_MIB", _whole(1, 1_048_576), "from 1 to 1048576")
+    )
+    """MiB of feedback that may wait in it; more is refused."""
+
     handle_ttl: int = field(
         default=30 * 86_400,
         metadata=_read(
