@@ -13,7 +13,7 @@ try:
     from otel_feedback.capture.app import capture_app
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]
-    if missing not in ("anyio", "starlette", "pydantic"):  # the first comes with the second
+    if missing not in ("anyio", "starlette", "pydantic", "limits"):  # the first comes with the second
         raise
     raise MissingExtraError("capture", missing) from error
 
