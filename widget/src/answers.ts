@@ -17,9 +17,9 @@ export interface Answer {
 /** As many answers are remembered; the oldest are forgotten first. */
 const MOST = 300;
 
-/** 128 random bits. (`randomUUID` is only there on https.) */
+/** 128 random bits, as 32 characters. (`randomUUID` is only there on https.) */
 export function random(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => (byte + 256).toString(32)).join("");
 }
 
 /**

@@ -30,7 +30,7 @@ const here = import.meta.url;
 const capture = (): string => new URL(/\/v1\/widget[^/]*$/.test(here) ? "feedback" : "/v1/feedback", here).href;
 
 /** Importing this on a server does nothing. */
-const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
+const Base = globalThis.HTMLElement ?? (Object as unknown as typeof HTMLElement);
 
 export class FeedbackButtons extends Base {
   static readonly observedAttributes = ["handle", "signal", "lang", "reasons", "reasons-positive", "texts", "correct", "for"];
@@ -114,7 +114,7 @@ export class FeedbackButtons extends Base {
   }
 
   get _signal(): string {
-    return explicit(this.getAttribute("signal"));
+    return explicit(this.getAttribute("signal")!);
   }
 
   _text(name: string): string {

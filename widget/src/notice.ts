@@ -1,7 +1,6 @@
 // What a person does with an answer is noticed at the document: it works in shadow roots, and whatever a page stops.
 
 import { selectedShare } from "./measure.js";
-import { nameOf } from "./storage.js";
 
 /** Whose answer it is. */
 export interface Noticing extends HTMLElement {
@@ -31,6 +30,6 @@ export function notice(host: Noticing): AbortController {
   on(document, "submit", (event) => (event.target as Node).contains(host._named("edited")) && host.used());
   on(window, "pagehide", () => host.hasAttribute("streaming") && host.abandon());
   // Another tab.
-  on<StorageEvent>(window, "storage", ({ key }) => key === nameOf(host._key) && host._recall());
+  on<StorageEvent>(window, "storage", ({ key }) => host._key && key?.endsWith(host._key) && host._recall());
   return end;
 }

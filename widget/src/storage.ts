@@ -36,6 +36,3 @@ export function parse<T extends object>(json: () => string | null | undefined): 
     return undefined;
   }
 }
-
-/** The name of a key as the `storage` event gives it. */
-export const nameOf = (key: string): string => PREFIX + key;

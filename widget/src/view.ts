@@ -11,7 +11,7 @@ const CHOICES: Record<string, (string | number)[]> = {
 };
 
 /** The signal that is asked for: `thumbs` where the name isn't one with buttons. */
-export const explicit = (name: string | null): string => (name && CHOICES[name] ? name : "thumbs");
+export const explicit = (name: string): string => (CHOICES[name] ? name : "thumbs");
 
 /** Whose view it is. */
 export interface Host {
@@ -47,8 +47,8 @@ export function draw(host: Host): View {
   let editing = "";
   let offered = "";
 
-  const button = (part: string, value: string, label: string, onclick: (event: MouseEvent) => void) =>
-    make("button", part, { type: "button", value, onclick }, label);
+  const button = (part: string, value: string, shown: Node | string, onclick: (event: MouseEvent) => void) =>
+    make("button", part, { type: "button", value, onclick }, shown);
   const press = (made: HTMLElement, state: boolean, on = state) => {
     made.ariaPressed = String(state);
     made.part.toggle("on", on);
@@ -57,15 +57,13 @@ export function draw(host: Host): View {
   const votes = values.map((value, i) => {
     const star = signal === "stars";
     const label = star ? `${value}/5` : host._text(i ? "no" : "yes");
-    const made = button(`vote v${value}`, "", label, ({ detail }) => {
+    const words = signal === "helpful";
+    const shown = words ? label : icon(star ? "star" : "thumb");
+    const made = button(`vote v${value} ${words ? "word" : "icon"}`, "", shown, ({ detail }) => {
       // The second click of a double click is no second thought.
       if (detail < 2) host._vote(value === host._chosen ? null : value);
     });
-    if (signal !== "helpful") {
-      made.part.add("icon");
-      made.title = label;
-      made.replaceChildren(icon(star ? "star" : "thumb"));
-    }
+    made.title = label;
     return made;
   });
 
@@ -102,7 +100,7 @@ export function draw(host: Host): View {
 
   const show = () => {
     const chosen = host._chosen;
-    values.forEach((value, i) => press(votes[i]!, value === chosen, value === chosen || value < chosen!));
+    values.forEach((value, i) => press(votes[i]!, value === chosen, value === chosen || Number(value) < Number(chosen)));
     const codes = chosen === null ? [] : host._offered();
     if (offered !== (offered = codes.join())) reasons.replaceChildren(...codes.map(chip));
     for (const made of reasons.children as Iterable<Element> as Iterable<HTMLButtonElement>) {
