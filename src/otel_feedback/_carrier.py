@@ -309,7 +309,7 @@ class SpanDelivery:
         watched = WatchedExporter(exporters)
         provider = TracerProvider(
             sampler=ALWAYS_ON,
-            resource=self._resource or _host_resource(),
+            resource=self._resource or host_resource(),
             id_generator=self._id_generator,
             span_limits=_LIMITS,
             shutdown_on_exit=False,
@@ -325,7 +325,7 @@ class SpanDelivery:
         return _Pipeline(provider, provider.get_tracer(semconv.SCOPE, VERSION, semconv.SCHEMA_URL), watched)
 
 
-def _host_resource() -> Resource:
+def host_resource() -> Resource:
     resource = getattr(trace.get_tracer_provider(), "resource", None)
     return resource if isinstance(resource, Resource) else Resource.create()
 

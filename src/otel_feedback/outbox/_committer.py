@@ -1,0 +1,211 @@
+"""Many small pieces of work, one transaction, one wait for the disk: group commit in a thread of its own."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from otel_feedback._fork import renew_in_child
+from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
+
+T = TypeVar("T")
+
+MOST_WAITING: Final = 4_000
+"""Pieces of work that may wait; more is refused, so that nobody waits for long and memory is bounded."""
+
+MOST_AT_ONCE: Final = 500
+"""Pieces of work in one transaction."""
+
+IDLE_SECONDS: Final = 60.0
+"""After which a thread without work ends; the next piece of work starts another."""
+
+
+class Session(Protocol):
+    """What pieces of work find in a transaction. What they do is gathered there, and written at the end."""
+
+    def mark(self) -> int:
+        """Return where it stands."""
+
+    def back_to(self, mark: int) -> None:
+        """Forget what came after a mark: a piece of work failed."""
+
+    def write(self) -> None:
+        """Write what was gathered."""
+
+    def written(self) -> None:
+        """Hear that it is on the disk."""
+
+
+S = TypeVar("S", bound=Session)
+
+
+class _Job(Generic[S]):
+    """A piece of work, and who waits for it: a thread by an event, or a coroutine by a future of its loop."""
+
+    __slots__ = ("done", "error", "future", "result", "work")
+
+    def __init__(self, work: Callable[[S], Any], future: "asyncio.Future[Any] | None" = None) -> None:
+        self.work = work
+        self.future = future
+        self.done = threading.Event() if future is None else None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Committer(Generic[S]):
+    """Runs pieces of work in transactions, several in each, and says so when it is on the disk."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], begin: Callable[[sqlite3.Connection], S]) -> None:
+        """Prepare one; nothing is opened, and no thread runs, before the first piece of work.
+
+        Args:
+            connect: Opens the file.
+            begin: Makes the session of a transaction that has begun; may refuse it with a ``DeliveryError``.
+        """
+        self._connect = connect
+        self._begin = begin
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._jobs: deque[_Job[S]] = deque()
+        self._changed = threading.Condition()
+        renew_in_child(self, _start_anew)
+
+    def run(self, work: Callable[[S], T]) -> T:
+        """Run a piece of work and return its result when it is on the disk.
+
+        What it gathers in its session must come last in it: then nothing is half-written when it raises.
+
+        Raises:
+            DeliveryError: It is not on the disk; nothing of it was written.
+            Exception: What ``work`` raised; nothing of it was written.
+        """
+        job = _Job(work)
+        self._put(job)
+        job.done.wait()  # type: ignore[union-attr]
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
+
+    def soon(self, work: Callable[[S], T]) -> "asyncio.Future[T]":
+        """The same for a coroutine to wait for; to be called where an event loop of asyncio runs."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(_Job(work, future))
+        return future
+
+    def close(self) -> None:
+        """End what is under way and close the file. Can be repeated; later work is refused."""
+        with self._changed:
+            self._closed = True
+            thread = self._thread
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join()
+
+    def _put(self, job: _Job[S]) -> None:
+        with self._changed:
+            if self._closed:
+                raise DeliveryError("The outbox has been closed.")
+            if len(self._jobs) >= MOST_WAITING:
+                raise DeliveryError("Too much feedback waits to be written to the outbox.")
+            self._jobs.append(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="otel-feedback-outbox", daemon=True)
+                self._thread.start()
+            elif len(self._jobs) == 1:
+                self._changed.notify()
+
+    def _work(self) -> None:
+        while jobs := self._take():
+            self._commit(jobs)
+            _tell(jobs)
+
+    def _take(self) -> list[_Job[S]]:
+        """Wait for work and return it; nothing where this thread is to end."""
+        with self._changed:
+            while not self._jobs:
+                if self._closed or not self._changed.wait(IDLE_SECONDS):
+                    self._disconnect()
+                    self._thread = None
+                    return []
+            return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_AT_ONCE))]
+
+    def _commit(self, jobs: list[_Job[S]]) -> None:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._connection.execute("BEGIN IMMEDIATE")
+            session = self._begin(self._connection)
+            for job in jobs:
+                _do(job, session)
+            session.write()
+            self._connection.execute("COMMIT")
+            session.written()
+        except Exception as error:
+            # Whatever it was: a new connection finds out whether the file can be used again.
+            self._disconnect()
+            for job in jobs:
+                job.error = job.error or _refusal(error)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()  # rolls back what was not committed
+
+
+def _do(job: _Job[S], session: S) -> None:
+    mark = session.mark()
+    try:
+        job.result = job.work(session)
+    except sqlite3.Error:
+        raise
+    except BaseException as error:
+        job.error = error
+        session.back_to(mark)
+
+
+def _refusal(error: Exception) -> DeliveryError:
+    if isinstance(error, OtelFeedbackError):
+        return DeliveryError(str(error))
+    refusal = DeliveryError(f"The outbox can't be written ({type(error).__name__}). Is its disk full, or gone?")
+    refusal.__cause__ = error
+    return refusal
+
+
+def _tell(jobs: Iterable[_Job[S]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job[S]]] = {}
+    for job in jobs:
+        if job.done is not None:
+            job.done.set()
+        elif job.future is not None:
+            by_loop.setdefault(job.future.get_loop(), []).append(job)
+    for loop, ended in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, ended)
+
+
+def _resolve(jobs: Iterable[_Job[S]]) -> None:
+    for job in jobs:
+        if job.future is None or job.future.done():  # it was cancelled
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        else:
+            job.future.set_exception(job.error)
+
+
+_inherited: Final[list[sqlite3.Connection]] = []
+"""Connections of a parent process: SQLite forbids its child to use them, to close them too."""
+
+
+def _start_anew(committer: "Committer[Any]") -> None:
+    """A forked child has neither the thread nor anybody who waits for it."""
+    if committer._connection is not None:  # noqa: SLF001 - this module's own class
+        _inherited.append(committer._connection)  # noqa: SLF001
+    committer._connection, committer._thread = None, None  # noqa: SLF001
+    committer._jobs, committer._changed = deque(), threading.Condition()  # noqa: SLF001

@@ -1,0 +1,117 @@
+"""The SQLite file of an outbox: made, opened and told apart from others."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from otel_feedback.exceptions import ConfigurationError
+
+APPLICATION_ID: Final = 132_250_379
+"""What SQLite's header says the file is; the tables' script repeats it."""
+
+VERSION: Final = 1
+"""Of the tables; a newer one was written by a newer otel-feedback."""
+
+BUSY_SECONDS: Final = 10.0
+"""How long one process waits for another to end its transaction."""
+
+_SCHEMA: Final = """
+BEGIN IMMEDIATE;
+CREATE TABLE interactions (
+    target BLOB PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX interactions_by_expiry ON interactions (expires_at);
+CREATE TABLE resources (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL UNIQUE);
+CREATE TABLE queue (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, accepted_ns INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+    resource INTEGER NOT NULL, carrier TEXT NOT NULL
+);
+CREATE TABLE set_aside (
+    number INTEGER PRIMARY KEY, accepted_ns INTEGER NOT NULL, resource INTEGER NOT NULL, carrier TEXT NOT NULL,
+    why TEXT NOT NULL
+);
+CREATE TABLE totals (depth INTEGER NOT NULL, bytes INTEGER NOT NULL);
+INSERT INTO totals VALUES (0, 0);
+PRAGMA application_id = 132250379;
+PRAGMA user_version = 1;
+COMMIT;
+"""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open an outbox's file, and make it where it is missing: mode 0600, folders 0700.
+
+    Raises:
+        ConfigurationError: It can't be opened, or it is something else; the message says what to do.
+    """
+    try:
+        is_new = _make(path)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, type(error).__name__) from error
+    try:
+        _prepare(connection, path)
+        if is_new:
+            _sync_folder(path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error | OSError):
+            raise _unusable(path, type(error).__name__) from error
+        raise
+    return connection
+
+
+def _make(path: Path) -> bool:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    # Each commit is on the disk when it returns, and what is deleted leaves no bytes in the file.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
+    if _number(connection, "user_version") == 0:
+        _make_tables(connection, path)
+    if _number(connection, "application_id") != APPLICATION_ID:
+        raise _unusable(path, "it is not an outbox")
+    if _number(connection, "user_version") > VERSION:
+        raise _unusable(path, "a newer otel-feedback wrote it")
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        connection.executescript(_SCHEMA)
+    except sqlite3.OperationalError:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if _number(connection, "application_id") == APPLICATION_ID:
+            return  # another process was faster
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise _unusable(path, "it is not an outbox") from None
+        raise
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    number: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return number
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _unusable(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The outbox {path} can't be used ({why}). Name another file by OTEL_FEEDBACK_OUTBOX or --outbox, or mend this."
+    )
