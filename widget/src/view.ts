@@ -90,7 +90,9 @@ export function draw(host: Host): View {
     else host._detail(host._reasons, said);
     close();
   };
-  text.onkeydown = ({ key }) => key === "Escape" && close();
+  text.onkeydown = ({ key }) => {
+    if (key === "Escape") close();
+  };
 
   const chip = (code: string) =>
     button("reason", code, host._text(code), () => {
