@@ -169,13 +169,17 @@ def test_a_refusal_is_said_and_undone(page, site, status, text):
     page.until(lambda: page.status() == text)
     assert (page.pressed(), page.stored()) == (["vup"], [])
     assert page.run("return [told.outcome, told.status]") == ["refused", status]
-    assert page.run("return performance.getEntriesByType('resource').filter((e) => /feedback$/.test(e.name)).length") == 2
+    assert (
+        page.run("return performance.getEntriesByType('resource').filter((e) => /feedback$/.test(e.name)).length") == 2
+    )
 
 
 def test_two_widgets_on_one_page_are_two_votes(page, site):
     """Each speaks for its own answer, with a nonce of its own."""
     other = site.handle()
-    page.open(f'<feedback-buttons {{attributes}}></feedback-buttons><feedback-buttons handle="{other}"></feedback-buttons>')
+    page.open(
+        f'<feedback-buttons {{attributes}}></feedback-buttons><feedback-buttons handle="{other}"></feedback-buttons>'
+    )
     page.click("vup", 0)
     page.click("vdown", 1)
     bodies = {body["handle"]: body for body in page.received(2)}

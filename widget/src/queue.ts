@@ -59,7 +59,7 @@ export function add(url: string, handle: string, said: Said, told: Told): string
   stamp = Math.max(Date.now(), stamp + 1);
   put(`q:${stamp.toString(36)}:${id}`, JSON.stringify({ url, body } satisfies Entry));
   listeners.set(id, told);
-  const kept = waiting().filter(([key]) => !flying.has(key));
+  const kept = waiting();
   if (kept.length > MOST) {
     const [key, entry] = kept.find(([, { body }]) => DERIVED.test(body.signal)) ?? kept[0]!;
     drop(key, entry.body.id, "dropped");
