@@ -230,10 +230,10 @@ export class FeedbackButtons extends Base {
     const id = add(address ? new URL(address, document.baseURI).href : capture(), handle, said, (outcome, status) => {
       if (outcome === last) return;
       last = outcome;
-      if (outcome === "sent" && vote) this._accepted = value!;
-      if (said === this._last) {
-        this._tell(outcome, status);
-        if (vote && outcome === "refused") {
+      if (handle === this.handle) {
+        if (outcome === "sent" && vote) this._accepted = value!;
+        if (said === this._last) this._tell(outcome, status);
+        if (said === this._last && vote && outcome === "refused") {
           // What is shown is what holds.
           remember(handle, signal, this._accepted);
           this._begin(this._accepted);
