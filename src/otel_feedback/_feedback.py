@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_feedback._limits import clean_text
-from otel_feedback._signals import Correction, Judgement, Signal, SignalTable
+from otel_feedback._signals import RETRACTION, Correction, Judgement, Signal, SignalTable
 from otel_feedback.exceptions import InvalidFeedbackError
 
 MAX_ID: Final = 128
@@ -39,7 +39,7 @@ class Feedback:
         reasons: Codes, each once, in the order given.
         comment: Free text, not empty.
         correction: Of the signals that compare.
-        confidence: In [0, 1].
+        confidence: In [0, 1]; the signal's own where the sender gave none. A retraction has only what was given.
     """
 
     id: str
@@ -81,14 +81,16 @@ def read_feedback(
     """
     row = signals.find(signal)
     pair = _read_correction(correction)
+    judgement = signals.judge(row.name, value, pair)
+    given = _read_confidence(confidence)
     return Feedback(
         id=new_id() if id is None else _read_id(id),
         signal=row,
-        judgement=signals.judge(row.name, value, pair),
+        judgement=judgement,
         reasons=_read_reasons(reasons),
         comment=_read_comment(comment),
         correction=pair,
-        confidence=_read_confidence(confidence),
+        confidence=row.confidence if given is None and judgement is not RETRACTION else given,
     )
 
 

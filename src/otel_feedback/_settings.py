@@ -21,6 +21,9 @@ LONGEST_TTL: Final = 10 * 365 * 86_400
 MOST_ROWS: Final = 10_000_000
 """Largest bound of a table in memory."""
 
+DERIVED: Final = frozenset(("rephrase", "regenerate", "abandon"))
+"""Signals that a service can find by itself."""
+
 _DIGITS: Final = re.compile(r"[0-9]{1,12}")
 _SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
 _SYSTEM_STATE: Final = Path("/var/lib/otel-feedback")
@@ -97,6 +100,16 @@ def _facts(value: object) -> HandleFacts:
     return word
 
 
+def _derived(value: object) -> frozenset[str]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple | set | frozenset):
+        raise ValueError  # noqa: TRY004 - the caller makes one ConfigurationError of all
+    chosen = frozenset(str(word).strip().lower() for word in words)
+    if not chosen <= DERIVED and chosen != {"none"}:
+        raise ValueError
+    return chosen - {"none"}
+
+
 def _read(variable: str, parse: Callable[[object], Any], expects: str) -> dict[str, Any]:
     """The metadata of a field: where its value comes from, and what it must be."""
     return {"variable": variable, "parse": parse, "expects": expects}
@@ -131,7 +144,8 @@ class Settings:
     """Folder for what outlives a process; ``$XDG_STATE_HOME/otel-feedback`` where that variable is set."""
 
     outbox: Path | None = field(
-        default=None, metadata=_read("OTEL_FEEDBACK_OUTBOX", _path, "the path of a file, such as /var/lib/app/outbox.db")
+        default=None,
+        metadata=_read("OTEL_FEEDBACK_OUTBOX", _path, "the path of a file, such as /var/lib/app/outbox.db"),
     )
     """File that keeps feedback until it is delivered, and what votes were before; in memory where it is not set."""
 
@@ -187,6 +201,18 @@ class Settings:
         metadata=_read("OTEL_FEEDBACK_STREAM_WAIT_MS", _number(0, 10_000), "a number of milliseconds from 0 to 10000"),
     )
     """Milliseconds for which a streamed response's header may wait for the first chunk; 0 = not at all."""
+
+    derive: frozenset[str] = field(
+        default=DERIVED,
+        metadata=_read("OTEL_FEEDBACK_DERIVE", _derived, "some of rephrase, regenerate, abandon, or none"),
+    )
+    """Signals that are found by comparing a conversation's questions, and by clients that leave."""
+
+    abandon_seconds: float = field(
+        default=0.0,
+        metadata=_read("OTEL_FEEDBACK_ABANDON_SECONDS", _number(0, 86_400), "a number of seconds from 0 to 86400"),
+    )
+    """Seconds after which a conversation's last answer without any later sign was abandoned; 0 = never."""
 
     live_spans: int = field(
         default=50_000,

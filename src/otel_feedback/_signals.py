@@ -223,12 +223,15 @@ class Signal:
         rule: What its values say.
         weight: In [0, 1]: how much it says beside a person's explicit word, for analyses that mix signals.
             It never enters satisfaction.
+        confidence: In [0, 1], of an implicit signal: how sure it is that the user did what it says, where the sender
+            doesn't tell. None where nothing is said.
     """
 
     name: str
     kind: str
     rule: Rule
     weight: float = 1.0
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -237,6 +240,11 @@ class Signal:
             raise ConfigurationError(f"Signal {self.name}: the kind is one of {', '.join(KINDS)}.")
         if not (math.isfinite(self.weight) and 0.0 <= self.weight <= 1.0):
             raise ConfigurationError(f"Signal {self.name}: the weight lies in [0, 1].")
+        if self.confidence is not None:
+            if self.kind != IMPLICIT:
+                raise ConfigurationError(f"Signal {self.name}: only an implicit signal has a confidence.")
+            if not (math.isfinite(self.confidence) and 0.0 <= self.confidence <= 1.0):
+                raise ConfigurationError(f"Signal {self.name}: the confidence lies in [0, 1].")
 
     @property
     def explicit(self) -> bool:
@@ -330,12 +338,12 @@ DEFAULT_SIGNALS: Final = SignalTable(
         Signal("thumbs", EXPLICIT, OneOf({"up": _good("up"), "down": _bad("down")})),
         Signal("stars", EXPLICIT, Scale(1, 5, negative_to=2, positive_from=4)),
         Signal("helpful", EXPLICIT, OneOf({"yes": _good("yes"), "no": _bad("no")})),
-        Signal("copy", IMPLICIT, _COPY, weight=0.3),
-        Signal("edit", IMPLICIT, _EDIT, weight=0.5),
-        Signal("rephrase", IMPLICIT, _REPHRASE, weight=0.4),
-        Signal("regenerate", IMPLICIT, Happened(_bad("regenerated")), weight=0.4),
-        Signal("abandon", IMPLICIT, Happened(_bad("abandoned")), weight=0.2),
-        Signal("accept", IMPLICIT, Happened(_good("accepted")), weight=0.5),
+        Signal("copy", IMPLICIT, _COPY, weight=0.3, confidence=0.9),
+        Signal("edit", IMPLICIT, _EDIT, weight=0.5, confidence=0.8),
+        Signal("rephrase", IMPLICIT, _REPHRASE, weight=0.4, confidence=0.5),
+        Signal("regenerate", IMPLICIT, Happened(_bad("regenerated")), weight=0.4, confidence=0.9),
+        Signal("abandon", IMPLICIT, Happened(_bad("abandoned")), weight=0.2, confidence=0.3),
+        Signal("accept", IMPLICIT, Happened(_good("accepted")), weight=0.5, confidence=0.9),
         Signal("text", CORRECTION, Compared(same=_good("kept"), different=_bad("corrected"))),
         Signal("label", CORRECTION, Compared(same=_good("right"), different=_bad("wrong"))),
         Signal("choice", CORRECTION, Compared(same=_good("taken"), different=_bad("overruled"))),

@@ -117,7 +117,8 @@ FEEDBACK_REVISES: Final = "feedback.revises"
 """string. ``feedback.id`` of the carrier that this one replaces; absent on the first."""
 
 FEEDBACK_SOURCE: Final = "feedback.source"
-"""string. Where the feedback came in: ``capture`` (with a handle, over HTTP) or ``record`` (by the service)."""
+"""string. Where the feedback came in: ``capture`` (with a handle, over HTTP), ``record`` (by the service) or
+``derived`` (the service's process found it by itself)."""
 
 FEEDBACK_REASONS: Final = "feedback.reasons"
 """string[]. Reason codes of few values, such as ``outdated``."""
@@ -242,6 +243,7 @@ EVALUATOR: Final = "EVALUATOR"
 
 SOURCE_CAPTURE: Final = "capture"
 SOURCE_RECORD: Final = "record"
+SOURCE_DERIVED: Final = "derived"
 """Values of ``feedback.source``."""
 
 UNKNOWN: Final = "unknown"

@@ -8,6 +8,7 @@ from tests.unit.feedback_parts import FACTS, SPAN, TRACE, Parts
 
 from otel_feedback import semconv
 from otel_feedback._settings import Settings
+from otel_feedback._signals import DEFAULT_SIGNALS
 from otel_feedback._version import VERSION
 from otel_feedback.testing import START, TEST_KEYS
 
@@ -122,6 +123,17 @@ def test_a_derived_signal_is_said_by_code_and_how_surely(make):
     assert attributes[semconv.ANNOTATION_SCORE] == 0.25
     assert attributes[semconv.FEEDBACK_CONFIDENCE] == 0.5
     assert attributes[semconv.FEEDBACK_FIRST] is False
+
+
+def test_a_derived_signal_has_its_rows_confidence_where_the_sender_gives_none(make):
+    """What is given replaces the table's; a retraction says nothing that one could be sure of."""
+    parts = make()
+    parts.submit("edit", 0.75)
+    parts.submit("edit", 0.75, confidence=0)
+    parts.submit("edit", None)
+    parts.submit("thumbs", "up")
+    found = [attributes.get(semconv.FEEDBACK_CONFIDENCE) for attributes in parts.attributes()]
+    assert found == [DEFAULT_SIGNALS["edit"].confidence, 0.0, None, None]
 
 
 def test_a_correction_travels_as_an_event_of_its_own(make):

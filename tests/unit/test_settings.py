@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.util.genai.types import ContentCapturingMode
 
-from otel_feedback._settings import LONGEST_TTL, MOST_ROWS, Settings
+from otel_feedback._settings import DERIVED, LONGEST_TTL, MOST_ROWS, Settings
 from otel_feedback.exceptions import ConfigurationError
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -33,6 +33,9 @@ GOOD: list[tuple[str, str, Any]] = [
     ("same_trace_seconds", "0", 0.0),
     ("same_trace_seconds", "1.5", 1.5),
     ("stream_wait_ms", "250", 250.0),
+    ("derive", " Rephrase,regenerate ", frozenset({"rephrase", "regenerate"})),
+    ("derive", "none", frozenset()),
+    ("abandon_seconds", "1800", 1800.0),
     ("live_spans", "1", 1),
     ("finished_interactions", str(MOST_ROWS), MOST_ROWS),
     ("disabled", "True", True),
@@ -50,6 +53,8 @@ BAD: list[tuple[str, Any]] = [
     *[("capture_text", value) for value in ("maybe", "yes please", 1, None)],
     *[("same_trace_seconds", value) for value in ("-1", "nan", "inf", "86401", "1e999", "soon", True, 10**400)],
     *[("stream_wait_ms", value) for value in ("-0.1", "10001", None, [])],
+    *[("derive", value) for value in ("thumbs", "none,rephrase", "rephrase,", "", 1, None, [1])],
+    *[("abandon_seconds", value) for value in ("-1", "nan", "86401", None)],
     *[("live_spans", value) for value in (True, "0", str(MOST_ROWS + 1), "9" * 5000)],
     ("finished_interactions", "0"),
 ]
@@ -75,6 +80,8 @@ def test_defaults_need_no_environment() -> None:
         capture_text=False,
         same_trace_seconds=60.0,
         stream_wait_ms=100.0,
+        derive=DERIVED,
+        abandon_seconds=0.0,
         live_spans=50_000,
         finished_interactions=10_000,
         disabled=False,

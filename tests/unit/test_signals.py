@@ -40,14 +40,24 @@ def rows(columns: int, heading: str) -> list[list[str]]:
     return found
 
 
-RULES = rows(5, "| signal | kind | value | weight | annotator |")
+RULES = rows(6, "| signal | kind | value | weight | confidence | annotator |")
 EXAMPLES = rows(5, "| signal | value | sentiment | score | label |")
 
 
 def test_the_documented_table_is_the_table():
-    """Names, kinds, accepted values, weights and annotators stand in the document as they are."""
-    table = [[s.name, s.kind, s.rule.accepts, str(s.weight), s.annotator_kind] for s in DEFAULT_SIGNALS.values()]
+    """Names, kinds, accepted values, weights, confidences and annotators stand in the document as they are."""
+    table = [
+        [s.name, s.kind, s.rule.accepts, str(s.weight), str(s.confidence or "-"), s.annotator_kind]
+        for s in DEFAULT_SIGNALS.values()
+    ]
     assert table == RULES
+
+
+def test_every_implicit_signal_and_no_other_has_a_confidence_of_its_own():
+    """What software derived is never quite sure; a person's word is not measured by how sure it is."""
+    assert {s.name for s in DEFAULT_SIGNALS.values() if s.confidence is not None} == {
+        s.name for s in DEFAULT_SIGNALS.values() if s.kind == "implicit"
+    }
 
 
 @pytest.mark.parametrize("row", EXAMPLES, ids=lambda row: f"{row[0]}={row[1]}")
@@ -189,6 +199,15 @@ def test_a_row_that_would_spoil_metrics_is_refused(name, kind, weight):
     """Names become labels, kinds decide what satisfaction counts: both are checked when the row is made."""
     with pytest.raises(ConfigurationError):
         Signal(name, kind, DEFAULT_SIGNALS["thumbs"].rule, weight)
+
+
+@pytest.mark.parametrize(
+    ("kind", "confidence"), [("implicit", 1.1), ("implicit", -0.1), ("implicit", math.nan), ("explicit", 0.5)]
+)
+def test_a_confidence_that_would_mislead_is_refused(kind, confidence):
+    """It lies in [0, 1], and only an implicit signal has one."""
+    with pytest.raises(ConfigurationError):
+        Signal("x", kind, DEFAULT_SIGNALS["regenerate"].rule, 1.0, confidence)
 
 
 def test_two_rows_of_one_name_are_refused():
