@@ -6,7 +6,7 @@ COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 \
 FAMILIES := openllmetry openinference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system parts stack demo stack-demo test check unit families real whole bench lock dashboards clean
+.PHONY: help setup system parts stack demo stack-demo test check unit families real whole bench lock widget dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ lock: setup ## bring requirements/*.lock in step with pyproject.toml (UPGRADE=1 
 	$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --all-extras --group dev --output-file requirements/dev.lock
 	$(foreach family,$(FAMILIES),$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --group $(family) \
 		--output-file requirements/$(family).lock &&) true
+
+widget: ## build the widget for browsers, which is committed (needs Node 20; RELEASE=1 keeps this build under its hash)
+	cd widget && npm ci --silent && node build.mjs $(if $(RELEASE),--release)
 
 dashboards: setup ## generate the dashboards and alert rules
 	@$(BIN)/python -m dashboards.generate

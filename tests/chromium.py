@@ -10,7 +10,7 @@ from selenium.webdriver.chrome.service import Service
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def chromium():
     """A Chromium and its driver."""
     if not (CHROMIUM and DRIVER):

@@ -1,15 +1,11 @@
 """The widget in Chromium, on a page of one origin and before a capture of another."""
 
-import shutil
 import time
 
 import pytest
 from tests.chromium import browser, chromium, screen  # noqa: F401 - fixtures of this folder
+from tests.widget.node import packages  # noqa: F401
 from tests.widget.site import ANSWER, Site
-
-from otel_feedback.capture.widget import STATIC  # noqa: F401
-
-NODE = shutil.which("node") and shutil.which("npm")
 
 
 @pytest.fixture(scope="module")

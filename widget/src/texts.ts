@@ -7,9 +7,9 @@ type Name =
 /** Texts of a site's own by their name, and the labels of reasons by their code. */
 export type Texts = { [name in Name]?: string } & Record<string, string>;
 
-const NAMES = "question yes no thanks back later gone taken refused comment correct send".split(" ");
+export const NAMES = "question yes no thanks back later gone taken refused comment correct send".split(" ");
 
-const LANGUAGES: Record<string, string> = {
+export const LANGUAGES: Record<string, string> = {
   en: "Was this helpful?|Yes|No|Thank you|Taken back|Will be sent later|No longer possible|Already rated|Not accepted|Comment|Correct|Send",
   de: "War das hilfreich?|Ja|Nein|Danke|Zurückgenommen|Wird später gesendet|Nicht mehr möglich|Schon bewertet|Nicht angenommen|Kommentieren|Korrigieren|Senden",
   es: "¿Te ha sido útil?|Sí|No|Gracias|Retirado|Se enviará más tarde|Ya no es posible|Ya valorado|No aceptado|Comentar|Corregir|Enviar",
