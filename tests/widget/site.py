@@ -22,7 +22,10 @@ PAGE = """<!doctype html>
 <title>Chat</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css">
 <script type="module" src="{script}"></script></head><body><main><h1>Chat</h1>{body}</main></body></html>"""
 
-STYLE = "html { color-scheme: light dark; background: Canvas; color: CanvasText; font: 16px/1.5 sans-serif } main { max-width: 40rem; margin: auto }"
+STYLE = """
+html { color-scheme: light dark; background: Canvas; color: CanvasText; font: 16px/1.5 sans-serif }
+main { max-width: 40rem; margin: auto }
+"""
 
 FIELDS = FeedbackBody.model_fields
 

@@ -74,7 +74,7 @@ def test_a_site_says_itself_how_the_answer_was_used(page):
 
 
 def test_an_editable_element_is_compared_with_what_stood_there(page):
-    """What the site shows formatted and lets be edited raw is measured against the raw text, as it was first touched."""
+    """What the site shows formatted and lets be edited raw is measured against the raw text, as first touched."""
     raw = '<p id="answer"><b>Bold</b> words</p><div id="draft" contenteditable></div>'
     page.open(raw + '<feedback-buttons {attributes} for="answer" edited-for="draft"></feedback-buttons>')
     page.run("document.getElementById('draft').textContent = '**Bold** words'")

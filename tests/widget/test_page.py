@@ -138,7 +138,8 @@ def test_it_is_styled_by_parts_and_properties(page):
     """A site's own style reaches the buttons."""
     page.open(attributes="style='--feedback-accent: rgb(1, 2, 3); --feedback-radius: 7px'")
     page.run(
-        "const s = document.createElement('style'); s.textContent = '::part(vote) { padding: 11px }'; document.head.append(s)"
+        "const s = document.createElement('style'); s.textContent = '::part(vote) { padding: 11px }';"
+        "document.head.append(s)"
     )
     page.click("vup")
     style = "const s = getComputedStyle(part('vup')); return [s.color, s.borderRadius, s.padding]"

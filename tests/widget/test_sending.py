@@ -1,4 +1,4 @@
-"""Nothing that was given is lost: offline, behind trouble, when the page goes, without storage; and it stays bounded."""
+"""Nothing that was given is lost: offline, behind trouble, when the page goes, without storage; it is bounded."""
 
 import json
 import time
