@@ -43,7 +43,7 @@ def exporters_from_env(environ: Mapping[str, str] = os.environ) -> list[SpanExpo
 
 
 def _make(name: str, environ: Mapping[str, str]) -> SpanExporter:
-    entry = _otlp_entry(environ) if name == "otlp" else name
+    entry = otlp_entry(environ) if name == "otlp" else name
     from importlib.metadata import entry_points  # takes 10 ms, and only a process that records feedback needs it
 
     found = list(entry_points(group=_GROUP, name=entry))
@@ -63,7 +63,12 @@ def _make(name: str, environ: Mapping[str, str]) -> SpanExporter:
     return exporter
 
 
-def _otlp_entry(environ: Mapping[str, str]) -> str:
+def otlp_entry(environ: Mapping[str, str]) -> str:
+    """Return the entry point of the OTLP exporter for the protocol that the environment names.
+
+    Raises:
+        ConfigurationError: The protocol is unknown.
+    """
     protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
     try:
         return _OTLP_BY_PROTOCOL[protocol.strip()]
