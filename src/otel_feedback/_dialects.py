@@ -8,7 +8,7 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_feedback import semconv
@@ -273,67 +273,3 @@ def _openinference_documents(attributes: Attributes) -> list[dict[str, Any]]:
         if index.isdecimal() and len(index) < 5 and field in ("id", "score", "content"):  # noqa: PLR2004 - to 9999
             found.setdefault(int(index), {})[field] = value
     return normal_documents(found[index] for index in sorted(found))
-
-
-def system_of(attributes: Attributes) -> str | None:
-    """Find the text of the system instruction where an instrumentation recorded it, in any dialect."""
-    for name, read in _SYSTEM_ATTRIBUTES:
-        value = attributes.get(name)
-        if isinstance(value, str) and value:
-            text = read(value, attributes)
-            if text:
-                return text
-    return None
-
-
-def _from_parts(value: str, _: Attributes) -> str | None:
-    return _text_of_json(value)
-
-
-def _from_first_message(role: str) -> Callable[[str, Attributes], str | None]:
-    def read(value: str, attributes: Attributes) -> str | None:
-        return value if attributes.get(role) in ("system", "developer") else None
-
-    return read
-
-
-def _from_messages(value: str, _: Attributes) -> str | None:
-    try:
-        messages = json.loads(value)
-    except (ValueError, RecursionError):
-        return None
-    for message in messages if isinstance(messages, list) else ():
-        if isinstance(message, dict) and message.get("role") in ("system", "developer"):
-            return text_of(message.get("parts", message.get("content")))
-    return None
-
-
-def _text_of_json(value: str) -> str | None:
-    try:
-        return text_of(json.loads(value))
-    except (ValueError, RecursionError):
-        return value
-
-
-def text_of(content: Any) -> str | None:
-    """Join the texts of a message's content: a string, or a list of parts with ``text`` or ``content``."""
-    if isinstance(content, str):
-        return content or None
-    if not isinstance(content, (list, tuple)):
-        return None
-    texts = []
-    for part in content:
-        text = part if isinstance(part, str) else None
-        if isinstance(part, Mapping):
-            text = part.get("text", part.get("content"))
-        if isinstance(text, str):
-            texts.append(text)
-    return "\n".join(texts) or None
-
-
-_SYSTEM_ATTRIBUTES: Final[tuple[tuple[str, Callable[[str, Attributes], str | None]], ...]] = (
-    (semconv.GEN_AI_SYSTEM_INSTRUCTIONS, _from_parts),
-    (semconv.GEN_AI_INPUT_MESSAGES, _from_messages),
-    ("gen_ai.prompt.0.content", _from_first_message("gen_ai.prompt.0.role")),
-    ("llm.input_messages.0.message.content", _from_first_message("llm.input_messages.0.message.role")),
-)

@@ -13,6 +13,9 @@ from otel_feedback._dialects import MAX_DOCUMENTS, REQUEST_MODEL
 MAX_PATHS: Final = 100
 """Paths of requests without a route that name prompts: anybody can call others, and each would be a metric's label."""
 
+Question = str | Callable[[], str | None]
+"""What a user asked: as the service says it, or where a user's message to the model may be read."""
+
 _paths: Final[dict[str, None]] = {}
 
 
@@ -55,12 +58,14 @@ class CallNote(NamedTuple):
         version: Its version, or None.
         fingerprint: Of the system instruction, or None.
         model: The model that is asked for, or None: some instrumentations tell it only later.
+        question: Finds the user's message that the call answers; None where there is none.
     """
 
     name: str | None = None
     version: str | None = None
     fingerprint: str | None = None
     model: str | None = None
+    question: Callable[[], str | None] | None = None
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -120,6 +125,10 @@ class FactSheet:
     """Facts that ``interaction()`` was told; they win."""
     service: Mapping[str, str] = {}
     """Who answers."""
+    question: Question | None = None
+    """What the user asked, until it is known to which conversation it belongs; never after the span's end."""
+    followed = False
+    """Whether its conversation is followed."""
     ended: list[tuple[int, int]] | None = None
     """Trace and span ids of the spans below that have ended."""
     _documents: Sequence[dict[str, Any]] = ()

@@ -261,13 +261,20 @@ def current_call() -> CallNote | None:
 
 
 def handle_of(sheet: FactSheet) -> str | None:
-    """Make the handle of an interaction, with the facts known by now; None without a key or a valid span."""
+    """Make the handle of an interaction to be given away, with the facts known by now; None as ``issue``."""
+    handle = issue(sheet)
+    if handle is not None:
+        sheet.handed = True
+    return handle
+
+
+def issue(sheet: FactSheet) -> str | None:
+    """Make the handle of an interaction for our own use; None without a key or a valid span."""
     codec = _runtime.codec()
     context = sheet.context
     if codec is None or not codec.can_issue or not context.is_valid:
         return None
     facts = sheet.facts()
-    sheet.handed = True
     return codec.issue(
         trace_id=context.trace_id,
         span_id=context.span_id,

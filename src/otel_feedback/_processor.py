@@ -6,6 +6,7 @@ Which span is the interaction: the one that ``interaction()`` opened; else the H
 starts below it; else the outermost workflow, agent or inference span.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
-from otel_feedback import _dialects, _facts, _guard, _ledger, _limits, _prompts, semconv
+from otel_feedback import _dialects, _facts, _follow, _guard, _ledger, _limits, _messages, _prompts, semconv
 from otel_feedback._dialects import REQUEST_MODEL, Role
 from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
 from otel_feedback._ledger import Node, ledger
@@ -81,6 +82,9 @@ def _start(span: Span, context: trace.SpanContext, parent_context: Context | Non
     if role is Role.INFERENCE:
         call = _begin(sheet, _asked_for(attributes), attributes)
         _name_prompt(span, call.prompt, attributes)
+        note = _ledger.current_call()
+        if note is not None and note.question is not None:
+            _follow.asked(sheet, note.question)
     elif role is Role.AGENT and sheet.span is span:
         # An agent elsewhere answers without an inference that we see.
         call = _begin(sheet, _asked_for(attributes), attributes)
@@ -99,6 +103,7 @@ def _end(span: ReadableSpan, context: trace.SpanContext) -> None:
         _learn(node, attributes, gathers=sheet.open and not closes)
     if closes:
         ledger.close(sheet)
+        _follow.closed(sheet, answered=span.status.status_code is not trace.StatusCode.ERROR)
     elif not sheet.open:
         ledger.renew(sheet)  # a stream that ended after its request
 
@@ -178,7 +183,7 @@ def _versioned(stamp: PromptStamp, attributes: Mapping[str, Any]) -> PromptStamp
     """Complete a prompt that nobody declared by the fingerprint of its system instruction, and that for a version."""
     own = stamp.fingerprint
     if own is None:
-        system = _dialects.system_of(attributes)
+        system = _messages.system_of(attributes)
         own = _prompts.fingerprint(system) if system else None
     if own is None:
         return stamp
@@ -214,6 +219,8 @@ def _learn(node: Node, attributes: Mapping[str, Any], *, gathers: bool) -> None:
     if call is None and role is Role.INFERENCE and gathers:
         call = _begin(sheet, told, attributes)
     if call is not None:
+        if sheet.question is None and not sheet.followed and _messages.may_ask(attributes):
+            _follow.asked(sheet, functools.partial(_messages.question_of, attributes))
         call.facts.update(told)
         if REQUEST_MODEL in call.facts and semconv.FEEDBACK_MODEL in call.facts:
             ledger.note_model(call.facts[REQUEST_MODEL], call.facts[semconv.FEEDBACK_MODEL])
@@ -265,6 +272,8 @@ def tell_current_call(note: CallNote) -> None:
         call.prompt = _versioned(PromptStamp(name, version, note.fingerprint, call.prompt.variables), {})
         named = {semconv.GEN_AI_PROMPT_NAME: call.prompt.name, semconv.GEN_AI_PROMPT_VERSION: call.prompt.version}
         _limits.set_within_limits(span, named)
+    if note.question is not None:
+        _follow.asked(node.sheet, note.question)
     if call is node.sheet.answer:
         node.sheet.write()
 

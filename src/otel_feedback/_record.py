@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from otel_feedback import _ledger, _runtime, semconv
+from otel_feedback import _follow, _ledger, _runtime, semconv
 from otel_feedback._carrier import Delivery, SpanDelivery, build_carrier
+from otel_feedback._conversations import Found
 from otel_feedback._feedback import read_feedback
 from otel_feedback._guard import failed, is_strict, warn_once
 from otel_feedback._handle import HandleCodec
@@ -56,6 +57,8 @@ class Prepared:
 
     def receipt(self, transition: Transition) -> Receipt:
         """Say what became of it."""
+        key = self.ballot.key
+        _follow.judged((key.trace_id, key.span_id), key.signal)
         return Receipt(self.ballot.id, "repeated" if transition.repeated else "recorded")
 
 
@@ -277,6 +280,7 @@ def replace_signals(*rows: Signal) -> SignalTable:
 
 def send_what_waits() -> None:
     """Export what the shared recorder has taken and not sent yet; for as long as the exporter tries."""
+    _follow.settle(1.0)
     for recorder in list(_made.values()):
         if isinstance(recorder.delivery, SpanDelivery):
             recorder.delivery.flush()
@@ -365,3 +369,24 @@ def _rejected(id: str | None, error: OtelFeedbackError) -> Receipt:  # noqa: A00
 
 def _text(id: object) -> str:  # noqa: A002 - as above
     return id if isinstance(id, str) else ""
+
+
+def _record_found(found: Found) -> None:
+    """Record a signal that this process found by itself; never as a person's word, whatever the table has become."""
+    signal = _table[0].get(found.signal)
+    if signal is None or signal.kind != semconv.IMPLICIT:
+        return
+    try:
+        default_recorder().submit(
+            found.handle,
+            found.signal,
+            found.value,
+            id=f"derived-{found.signal}",
+            confidence=found.confidence,
+            source=semconv.SOURCE_DERIVED,
+        )
+    except OtelFeedbackError as error:
+        _rejected(None, error)
+
+
+_follow.deliver_to(_record_found)

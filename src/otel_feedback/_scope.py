@@ -7,7 +7,7 @@ from typing import Any, cast
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from otel_feedback import _dialects, _facts, _guard, _ledger, _limits, _runtime, semconv
+from otel_feedback import _dialects, _facts, _follow, _guard, _ledger, _limits, _runtime, semconv
 from otel_feedback._version import VERSION
 
 
@@ -60,6 +60,8 @@ class Scope:
                 _enclose(sheet, outer)
             if self._question is not None and _runtime.settings().capture_content:
                 _limits.set_json(span, semconv.GEN_AI_INPUT_MESSAGES, _message("user", self._question))
+            if self._question is not None:
+                _follow.asked(sheet, self._question if isinstance(self._question, str) else str(self._question))
             if sheet.context.is_valid:
                 _ledger.ledger.put(sheet.key, _ledger.Node(sheet, _dialects.Role.WORKFLOW))
             else:
@@ -104,6 +106,7 @@ class Scope:
                     span.set_status(trace.StatusCode.ERROR)
                 _limits.set_within_limits(span, attributes)
             _ledger.ledger.close(sheet, facts)
+            _follow.closed(sheet, answered=not failed)
             span.end()
         self.span = None  # who keeps the interaction for its handle shall not keep the span
 

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import Link, SpanContext, format_span_id, format_trace_id
 
-from otel_feedback import _guard, _ledger, _runtime
+from otel_feedback import _follow, _guard, _ledger, _runtime
 from otel_feedback._carrier import Carrier, SpanDelivery
 from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
@@ -96,6 +96,7 @@ class Telemetry:
 
     def spans(self) -> list[dict[str, Any]]:
         """Return all exported spans, feedback among them, in the order of their starts, as plain data to compare."""
+        _follow.settle(5.0)
         self._delivery.flush()
         ended = sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
         return [plain(span) for span in ended]
@@ -173,6 +174,7 @@ def telemetry(
         stack.enter_context(_runtime.in_use(chosen, codec))
         if codec is not None:
             stack.enter_context(recorder_in_use(_recorder(codec, chosen, seen)))
+        stack.callback(_follow.forget)
         _ledger.ledger.clear()
         yield seen
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from otel_feedback import _dialects
+from otel_feedback import _dialects, _messages
 from otel_feedback._dialects import MAX_DOCUMENTS, Role
 
 OFFICIAL_START = {
@@ -326,7 +326,7 @@ PARTS = [{"type": "text", "content": "Be brief."}]
 )
 def test_the_system_instruction_in_each_dialect(attributes, system):
     """Where an instrumentation recorded it, the text is found; else there is none."""
-    assert _dialects.system_of(attributes) == system
+    assert _messages.system_of(attributes) == system
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_the_system_instruction_in_each_dialect(attributes, system):
 )
 def test_the_text_of_a_message(content, text):
     """A string, or the texts among its parts."""
-    assert _dialects.text_of(content) == text
+    assert _messages.text_of(content) == text
 
 
 @given(
@@ -369,5 +369,5 @@ def test_garbage_in_any_attribute_never_raises(attributes):
     """Roles, names, facts and instructions are read from whatever is there."""
     assert _dialects.role_of(attributes) in Role
     assert all(isinstance(fact, str) and fact for fact in _dialects.facts_of(attributes).values())
-    assert isinstance(_dialects.system_of(attributes), str | None)
+    assert isinstance(_messages.system_of(attributes), str | None)
     assert isinstance(_dialects.name_of(attributes), str | None)

@@ -11,8 +11,8 @@ from typing import Any, Final
 import wrapt
 
 from otel_feedback import _facts, _guard, _ledger, _processor, _prompts
-from otel_feedback._dialects import text_of
 from otel_feedback._limits import MAX_FACT
+from otel_feedback._messages import field_of, last_of_user, text_of
 
 _SYSTEM_ROLES: Final = ("system", "developer")
 
@@ -87,12 +87,23 @@ def _note_of(kwargs: Mapping[str, Any]) -> _facts.CallNote | None:
     if not isinstance(system, str):
         system = _system_of(kwargs.get("messages")) or _system_of(kwargs.get("input"))
     own = _prompts.fingerprint(system) if system else None
+    question = _question_of(kwargs.get("messages", kwargs.get("input")))
     model = kwargs.get("model")
     model = model if isinstance(model, str) and 0 < len(model) <= MAX_FACT else None
     if isinstance(stored, Mapping) and isinstance(stored.get("id"), str):
         version = stored.get("version")
-        return _facts.CallNote(stored["id"], version if isinstance(version, str) else None, own, model)
-    return _facts.CallNote(fingerprint=own, model=model) if own or model else None
+        return _facts.CallNote(stored["id"], version if isinstance(version, str) else None, own, model, question)
+    return _facts.CallNote(None, None, own, model, question) if own or model or question else None
+
+
+def _question_of(messages: Any) -> Callable[[], str | None] | None:
+    """Return how to find what the user asks: not now, for most calls belong to no conversation."""
+    if isinstance(messages, str):
+        return lambda: messages
+    if not isinstance(messages, (list, tuple)) or not messages or field_of(messages[-1], "role") != "user":
+        return None
+    last = (messages[-1],)  # the list itself may grow
+    return lambda: last_of_user(last)
 
 
 def _system_of(messages: Any) -> str | None:
@@ -101,11 +112,10 @@ def _system_of(messages: Any) -> str | None:
         return None
     texts = []
     for message in messages:
-        role = message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
+        role = field_of(message, "role")
         if role not in _SYSTEM_ROLES:
             break
-        content = message.get("content") if isinstance(message, Mapping) else getattr(message, "content", None)
-        text = text_of(content)
+        text = text_of(field_of(message, "content"))
         if text:
             texts.append(text)
     return "\n".join(texts) or None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 
-from otel_feedback import _facts, _guard, _ledger, _record, _runtime
+from otel_feedback import _facts, _follow, _guard, _ledger, _record, _runtime
 from otel_feedback.instrumentation import _attach, _headers
 
 Scope = MutableMapping[str, Any]
@@ -59,7 +59,7 @@ class FeedbackMiddleware:
         response = _Response(sheet, scope.get("method", ""), send)
         token = otel_context.attach(_ledger.with_sheet(sheet))
         try:
-            await self.app(scope, receive, response.send)
+            await self.app(scope, response.watching(receive), response.send)
         except Exception:
             response.fail()
             # As if nothing had waited: what handles the error must see a started response, and this error.
@@ -103,6 +103,8 @@ class _Response:
         """Whether the response ends with the message that comes now: no model is called for it any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
+        self._ended = False
+        """Whether the last message went out, or nobody was there to take one."""
         self._late: asyncio.Task[None] | None = None
         """Sends the start where the timer was first."""
 
@@ -114,7 +116,31 @@ class _Response:
             return
         self._complete = not is_start and not message.get("more_body", False)
         await self.release()
-        await self._send(self._with_handle(message) if is_start else message)
+        try:
+            await self._send(self._with_handle(message) if is_start else message)
+        except OSError:  # as servers tell it to those who don't listen
+            self.leave()
+            raise
+        self._ended = self._ended or self._complete
+
+    def watching(self, receive: Receive) -> Receive:
+        """Return a ``receive`` that notes when the client goes before it has all of a response that had begun."""
+
+        async def watched() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.leave()
+            return message
+
+        return watched
+
+    @_guard.guarded()
+    def leave(self) -> None:
+        """Note that the client has gone: from the middle of an answer, or after its end."""
+        target = self._sheet.target() if self._started and not self._ended else None
+        self._ended = True
+        if target is not None and (target.handed or not target.open):
+            _follow.left(target)
 
     async def release(self) -> None:
         """Send the start if it is held. Whoever comes while it is being sent waits, and fails as that does."""

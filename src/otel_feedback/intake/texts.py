@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from otel_feedback import _dialects, semconv
 from otel_feedback._dialects import Role
 from otel_feedback._limits import cut_evenly
+from otel_feedback._messages import text_of
 from otel_feedback.intake._foreign import (
     ASKING_NAMES,
     EVENT_CHOICE,
@@ -103,7 +104,7 @@ def texts_of(attributes: Attributes, events: Events = ()) -> Texts:
         answer = "\n".join(message.text for message in received) or None
     if answer is None:
         answer = _answer_of_value(attributes)
-    system = _dialects.text_of(_loaded(attributes.get(semconv.GEN_AI_SYSTEM_INSTRUCTIONS)))
+    system = text_of(_loaded(attributes.get(semconv.GEN_AI_SYSTEM_INSTRUCTIONS)))
     if system is None:
         system = next((message.text for message in sent if message.role in _INSTRUCTING), None)
     return Texts(question, answer, system, tuple(sent))
@@ -181,11 +182,11 @@ def _message(message: Any, role: str = "") -> Message | None:
             message = message["message"]
         told = message.get("role", message.get("type"))
         for key in ("parts", "content", "text"):
-            text = _dialects.text_of(message.get(key))
+            text = text_of(message.get(key))
             if text:
                 return Message(told.lower() if isinstance(told, str) else role, text)
         return None
-    text = _dialects.text_of(message)
+    text = text_of(message)
     return Message(role, text) if text else None
 
 
