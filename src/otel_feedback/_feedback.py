@@ -11,6 +11,7 @@ from typing import Any, Final
 from otel_feedback._limits import clean_text
 from otel_feedback._signals import RETRACTION, Correction, Judgement, Signal, SignalTable
 from otel_feedback.exceptions import InvalidFeedbackError
+from otel_feedback.semconv import IMPLICIT
 
 MAX_ID: Final = 128
 """Characters of an id."""
@@ -73,7 +74,7 @@ def read_feedback(
         reasons: Up to 10 codes of ``a-z 0-9 _ -``, 64 characters each.
         comment: Up to 4,000 characters; what is blank is no comment.
         correction: A ``Correction``, or original and corrected in a pair: up to 8,000 characters each.
-        confidence: In [0, 1].
+        confidence: In [0, 1], of an implicit signal.
         new_id: Makes an id.
 
     Raises:
@@ -82,7 +83,7 @@ def read_feedback(
     row = signals.find(signal)
     pair = _read_correction(correction)
     judgement = signals.judge(row.name, value, pair)
-    given = _read_confidence(confidence)
+    given = _read_confidence(row, confidence)
     return Feedback(
         id=new_id() if id is None else _read_id(id),
         signal=row,
@@ -142,9 +143,11 @@ def _read_correction(value: object) -> Correction | None:
     )
 
 
-def _read_confidence(value: object) -> float | None:
+def _read_confidence(row: Signal, value: object) -> float | None:
     if value is None:
         return None
+    if row.kind != IMPLICIT:
+        raise InvalidFeedbackError("confidence", "Only an implicit signal has a confidence.")
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise InvalidFeedbackError("confidence", "The confidence must be a number from 0 to 1.")

@@ -186,7 +186,8 @@ def closed(sheet: FactSheet, *, answered: bool = True) -> None:
     sheet.question = None
     if sheet.followed:
         follower = _follower()
-        follower.put(partial(follower.ended, sheet, answered=answered))
+        # Of what a handle was given away for, people have seen the beginning.
+        follower.put(partial(follower.ended, sheet, answered=answered or sheet.handed))
 
 
 @_guard.guarded()

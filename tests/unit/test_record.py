@@ -149,10 +149,11 @@ BAD = [
     ("correction", {"signal": "label", "value": None, "correction": ("a", None)}),
     ("correction", {"signal": "label", "value": None, "correction": ("x" * (MAX_CORRECTION + 1), "b")}),
     ("value", {"signal": "label", "value": "ham", "correction": ("a", "b")}),
-    ("confidence", {"confidence": 1.1}),
-    ("confidence", {"confidence": float("nan")}),
-    ("confidence", {"confidence": True}),
-    ("confidence", {"confidence": SECRET}),
+    ("confidence", {"confidence": 1}),
+    *[
+        ("confidence", {"signal": "edit", "value": 0.5, "confidence": value})
+        for value in (1.1, float("nan"), True, SECRET)
+    ],
     ("user", {"user": 5}),
     ("user", {"user": ""}),
 ]
@@ -181,7 +182,8 @@ def test_bad_feedback_is_rejected_with_a_sentence(parts, caplog, field, changes)
 GOOD = [
     {"id": "!~x", "reasons": ("too_long", "no-source", "42")},
     {"reasons": {"outdated"}},
-    {"comment": "x" * MAX_COMMENT, "confidence": 1},
+    {"comment": "x" * MAX_COMMENT},
+    {"signal": "edit", "value": 0.5, "confidence": 1},
     {"comment": " \n "},
     {"signal": "text", "value": None, "correction": Correction("x" * MAX_CORRECTION, "")},
     {"signal": "choice", "value": None, "correction": ["a", "b"]},

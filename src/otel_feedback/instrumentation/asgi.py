@@ -103,6 +103,8 @@ class _Response:
         """Whether the response ends with the message that comes now: no model is called for it any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
+        self._shown = False
+        """Whether some of the body went out."""
         self._ended = False
         """Whether the last message went out, or nobody was there to take one."""
         self._late: asyncio.Task[None] | None = None
@@ -122,9 +124,10 @@ class _Response:
             self.leave()
             raise
         self._ended = self._ended or self._complete
+        self._shown = self._shown or bool(message.get("body"))
 
     def watching(self, receive: Receive) -> Receive:
-        """Return a ``receive`` that notes when the client goes before it has all of a response that had begun."""
+        """Return a ``receive`` that notes when the client goes before it has all of an answer."""
 
         async def watched() -> Message:
             message = await receive()
@@ -137,9 +140,9 @@ class _Response:
     @_guard.guarded()
     def leave(self) -> None:
         """Note that the client has gone: from the middle of an answer, or after its end."""
-        target = self._sheet.target() if self._started and not self._ended else None
+        target = self._sheet.target() if self._shown and not self._ended else None
         self._ended = True
-        if target is not None and (target.handed or not target.open):
+        if target is not None:
             _follow.left(target)
 
     async def release(self) -> None:
