@@ -11,10 +11,11 @@ from otel_feedback.exceptions import MissingExtraError
 
 try:
     from otel_feedback.capture.app import capture_app
+    from otel_feedback.capture.limits import RateLimits
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]
     if missing not in ("anyio", "starlette", "pydantic", "limits"):  # the first comes with the second
         raise
     raise MissingExtraError("capture", missing) from error
 
-__all__ = ["capture_app"]
+__all__ = ["RateLimits", "capture_app"]

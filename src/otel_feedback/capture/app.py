@@ -1,8 +1,9 @@
 """The capture endpoint as an ASGI application: mounted into a service, or run alone by ``otel-feedback capture``."""
 
-import functools
+import asyncio
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -18,10 +19,21 @@ from starlette.types import Lifespan
 
 from otel_feedback import _runtime, semconv
 from otel_feedback._guard import failed, warn_once
-from otel_feedback._record import Receipt, Recorder, default_recorder
+from otel_feedback._record import Prepared, Receipt, Recorder, default_recorder
+from otel_feedback._votes import Transition, VoteBook
 from otel_feedback.capture.body import FeedbackBody, read_body
+from otel_feedback.capture.limits import Limiter, RateLimits
 from otel_feedback.capture.problems import Problem, on_http_exception
-from otel_feedback.exceptions import ConfigurationError, DeliveryError, InvalidFeedbackError, InvalidHandleError
+from otel_feedback.capture.widget import widget_routes
+from otel_feedback.exceptions import (
+    ConfigurationError,
+    DeliveryError,
+    InvalidFeedbackError,
+    InvalidHandleError,
+    TooManyChangesError,
+    VoteConflictError,
+)
+from otel_feedback.outbox import Outbox
 
 RETRY_AFTER: Final = 5
 """Seconds after which a sender may try again."""
@@ -40,15 +52,19 @@ def capture_app(
     recorder: Recorder | None = None,
     allow_origins: Sequence[str] = (),
     allow_origin_regex: str | None = None,
+    limits: RateLimits | None = RateLimits(),  # noqa: B008 - it is frozen
+    proxied: bool = False,
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Starlette:
-    """Make the application that takes feedback in at ``POST /v1/feedback``.
+    """Make the application that takes feedback in at ``POST /v1/feedback``, and serves the widget beside it.
 
     Args:
         recorder: Takes the feedback; by default the one that ``record()`` uses in this process.
         allow_origins: Origins of pages that may send feedback from a browser, such as ``https://chat.example.com``;
             ``*`` for any. Pages of the application's own origin may without.
         allow_origin_regex: Origins that may as well: a regular expression that the whole origin matches.
+        limits: How often one may send; ``None`` where something before it sees to that.
+        proxied: Whether the server knows the addresses of clients behind proxies, as limits by address need.
         lifespan: Of the application; servers run it, a mount doesn't.
 
     Raises:
@@ -72,9 +88,11 @@ def capture_app(
                 max_age=PREFLIGHT_AGE,
             )
         )
+    taking = _Taking(recorder, None if limits is None else Limiter(limits, proxied=proxied))
     app = Starlette(
         routes=[
-            Route("/v1/feedback", functools.partial(_take, recorder), methods=["POST"], name="feedback"),
+            Route("/v1/feedback", taking.answer, methods=["POST"], name="feedback"),
+            *widget_routes(),
             Route("/healthz", _healthy, methods=["GET"]),
         ],
         middleware=middleware,
@@ -90,38 +108,87 @@ async def _healthy(request: Request) -> JSONResponse:  # noqa: ARG001 - Starlett
     return JSONResponse({"status": "ok"})
 
 
-async def _take(recorder: Recorder | None, request: Request) -> JSONResponse:
-    try:
+class _Taking:
+    """``POST /v1/feedback``."""
+
+    def __init__(self, recorder: Recorder | None, limiter: Limiter | None) -> None:
+        self._recorder = recorder
+        self._limiter = limiter
+
+    async def answer(self, request: Request) -> JSONResponse:
+        """Answer a request."""
+        try:
+            receipt = await self._take(request)
+        except Problem as problem:
+            return problem.response()
+        except Exception as error:
+            failed("capture", error)
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The feedback could not be taken in.").response()
+        return JSONResponse({"id": receipt.id}, HTTPStatus.ACCEPTED)
+
+    async def _take(self, request: Request) -> Receipt:
+        if self._recorder is None:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Feedback is switched off here.")
+        if self._limiter is not None:
+            client = request.client
+            forwarded = "x-forwarded-for" in request.headers
+            self._limiter.check_client(client.host if client else None, forwarded=forwarded)
         body = await read_body(request)
-        # In a thread: a vote book and a delivery that keep feedback on disk wait for it.
-        receipt = await run_sync(_submit, recorder, body)
-    except Problem as problem:
-        return problem.response()
-    except Exception as error:
-        failed("capture", error)
-        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The feedback could not be taken in.").response()
-    return JSONResponse({"id": receipt.id}, HTTPStatus.ACCEPTED)
+        with _problems(body):
+            prepared = _prepare(self._recorder, body)
+            if self._limiter is not None:
+                key = prepared.ballot.key
+                self._limiter.check_handle(key.trace_id, key.span_id)
+            return prepared.receipt(await _cast(self._recorder.votes, prepared))
 
 
-def _submit(recorder: Recorder | None, body: FeedbackBody) -> Receipt:
-    if recorder is None:
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Feedback is switched off here.")
-    try:
-        return recorder.submit(
-            body.handle,
-            body.signal,
-            body.value,
-            id=body.id,
-            reasons=body.reasons,
-            comment=body.comment,
-            correction=body.pair(),
-            source=semconv.SOURCE_CAPTURE,
+def _prepare(recorder: Recorder, body: FeedbackBody) -> Prepared:
+    prepared = recorder.prepare(
+        body.handle,
+        body.signal,
+        body.value,
+        id=body.id,
+        reasons=body.reasons,
+        comment=body.comment,
+        correction=body.pair(),
+        confidence=body.confidence,
+        nonce=body.nonce,
+        source=semconv.SOURCE_CAPTURE,
+    )
+    if body.confidence is not None and prepared.kind != semconv.IMPLICIT:
+        raise InvalidFeedbackError(
+            "confidence", "Only a signal that was derived from what a user did has a confidence."
         )
+    return prepared
+
+
+async def _cast(votes: VoteBook, prepared: Prepared) -> Transition:
+    if isinstance(votes, Outbox) and _runs_asyncio():
+        return await votes.cast_soon(prepared.ballot, prepared.deliver)
+    # In a thread: a vote book and a delivery that keep feedback elsewhere may wait for it.
+    return await run_sync(votes.cast, prepared.ballot, prepared.deliver)
+
+
+def _runs_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _problems(body: FeedbackBody) -> Iterator[None]:
+    """Say in HTTP's words why a feedback is not taken."""
+    try:
+        yield
     except InvalidHandleError as error:
         detail = str(error) if body.handle else NO_HANDLE
         raise Problem(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Handle"}) from None
     except InvalidFeedbackError as error:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), field=error.field) from None
+    except (VoteConflictError, TooManyChangesError) as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from None
     except DeliveryError as error:
         # Why is the operator's business: it may name hosts and settings.
         warn_once("not-delivered", "otel-feedback: feedback is refused for now: %s", error)

@@ -25,6 +25,8 @@ _SHAPES: Final = {
     "id": "The id must be a text.",
     "reasons": "The reasons must be a list of texts.",
     "comment": "The comment must be a text.",
+    "nonce": "The nonce must be a text.",
+    "confidence": "The confidence must be a number from 0 to 1.",
     "correction": "The correction must be an object with two texts: original and corrected.",
 }
 
@@ -52,6 +54,8 @@ class FeedbackBody(BaseModel):
     """At the first wrong one it ends: a body may hold 30,000."""
     comment: str | None = None
     correction: CorrectionBody | None = None
+    nonce: str | None = None
+    confidence: float | None = None
 
     def pair(self) -> Correction | None:
         """Return the correction as the recorder takes it."""
