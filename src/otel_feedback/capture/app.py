@@ -22,6 +22,7 @@ from otel_feedback._guard import failed, warn_once
 from otel_feedback._record import Prepared, Receipt, Recorder, default_recorder
 from otel_feedback._votes import Transition, VoteBook
 from otel_feedback.capture.body import FeedbackBody, read_body
+from otel_feedback.capture.description import description_route
 from otel_feedback.capture.limits import Limiter, RateLimits
 from otel_feedback.capture.problems import Problem, on_http_exception
 from otel_feedback.capture.widget import widget_routes
@@ -93,6 +94,7 @@ def capture_app(
         routes=[
             Route("/v1/feedback", taking.answer, methods=["POST"], name="feedback"),
             *widget_routes(),
+            description_route(),
             Route("/healthz", _healthy, methods=["GET"]),
         ],
         middleware=middleware,
@@ -183,7 +185,7 @@ def _problems(body: FeedbackBody) -> Iterator[None]:
     try:
         yield
     except InvalidHandleError as error:
-        detail = str(error) if body.handle else NO_HANDLE
+        detail = NO_HANDLE if body.handle in (None, "") else str(error)
         raise Problem(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Handle"}) from None
     except InvalidFeedbackError as error:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), field=error.field) from None
