@@ -64,6 +64,7 @@ class HttpTransport:
                 headers=self._headers,
                 timeout=self._options.timeout,
                 allow_redirects=False,
+                verify=self._options.certificate,  # here, since a session's own is less than REQUESTS_CA_BUNDLE
                 stream=True,
             ) as answer:
                 content = b"".join(itertools.islice(answer.iter_content(_PIECE), MOST_ANSWER // _PIECE))
@@ -89,7 +90,6 @@ class HttpTransport:
                 raise ConfigurationError(
                     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER must give a requests.Session."
                 )
-            session.verify = options.certificate or True
             if options.client_certificate and options.client_key:
                 session.cert = (options.client_certificate, options.client_key)
             elif options.client_certificate:

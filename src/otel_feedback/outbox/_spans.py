@@ -41,7 +41,7 @@ def _span(row: Row, resource: Resource) -> ReadableSpan:
         resource=resource,
         attributes=carrier.attributes,
         events=[Event(name, attributes, carrier.time_ns) for name, attributes in carrier.events],
-        links=[trace.Link(target)],
+        links=[trace.Link(target, {})],
         kind=trace.SpanKind.INTERNAL,
         start_time=carrier.time_ns,
         end_time=carrier.time_ns,
