@@ -14,7 +14,6 @@ from starlette.routing import Mount, Route
 from tests.unit.feedback_parts import Outbox, Parts
 
 from otel_feedback.capture import capture_app
-from otel_feedback.capture.body import FeedbackBody
 from otel_feedback.capture.widget import widget_routes
 
 PAGE = """<!doctype html>
@@ -26,8 +25,6 @@ STYLE = """
 html { color-scheme: light dark; background: Canvas; color: CanvasText; font: 16px/1.5 sans-serif }
 main { max-width: 40rem; margin: auto }
 """
-
-FIELDS = FeedbackBody.model_fields
 
 ANSWER = "Install the package, set a key and start your service."
 
@@ -133,9 +130,6 @@ class Site:
                     status, headers = self.trouble
                     cors = {"access-control-allow-origin": self.own, "access-control-expose-headers": "retry-after"}
                     return await Response(status_code=status, headers=headers | cors)(scope, receive, send)
-                if "nonce" not in FIELDS:
-                    message = message | {"body": json.dumps({k: v for k, v in body.items() if k != "nonce"}).encode()}
-                    scope = scope | {"headers": [(k, v) for k, v in scope["headers"] if k != b"content-length"]}
                 sent, more = message, receive
 
                 async def receive():

@@ -174,6 +174,21 @@ def test_a_refusal_is_said_and_undone(page, site, status, text):
     )
 
 
+def test_a_vote_can_t_be_flipped_from_another_browser(page, browser, site):
+    """Whoever opens the same answer elsewhere is told that it was rated; the vote stands."""
+    page.open()
+    page.click("vup")
+    page.received(1)
+    page.until(lambda: page.stored() == [])
+    browser.execute_script("localStorage.clear()")
+    browser.refresh()
+    page.until(lambda: page.run("return !!w.shadowRoot"))
+    assert page.pressed() == []
+    page.click("vdown")
+    page.until(lambda: page.status() == "Already rated")
+    assert (page.pressed(), page.stored(), sentiments(site)) == ([], [], ["positive"])
+
+
 def test_two_widgets_on_one_page_are_two_votes(page, site):
     """Each speaks for its own answer, with a nonce of its own."""
     other = site.handle()
