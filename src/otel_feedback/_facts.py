@@ -109,6 +109,8 @@ class FactSheet:
     """Interactions that were opened inside this request: the first two, more make no difference."""
     request: "FactSheet | None" = None
     """The request that encloses an interaction."""
+    request_key: tuple[int, int] | None = None
+    """Its trace and span id, for longer than it is needed itself."""
     handed = False
     """Whether a handle was made: from then on it can be judged."""
     failed = False
@@ -204,7 +206,9 @@ class FactSheet:
 
     def place(self) -> str:
         """Return where the answer is made: the route, or what ran."""
-        route = self.route() if callable(self.route) else self.route
+        route = self.route  # read once: another thread may be closing this sheet
+        if callable(route):
+            route = route()
         return route or semconv.UNKNOWN
 
     def name_of_prompt(self) -> str:

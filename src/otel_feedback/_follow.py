@@ -107,7 +107,7 @@ class Follower:
             _likeness.features(text) if text else None,
             framed,
             sheet.stamp().name,
-            sheet.request.key if sheet.request is not None else None,
+            sheet.request_key,
             partial(_handle_once_given, sheet),
         )
         found = self.conversations.ask(turn, self._clock())

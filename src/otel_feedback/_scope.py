@@ -132,7 +132,7 @@ def _enclose(sheet: _facts.FactSheet, outer: _facts.FactSheet) -> None:
         request = outer
         sheet.inherit(outer, _ledger.take_prompt(outer))
     if request is not None and request.kind is not _facts.Kind.ROOT:
-        sheet.request = request
+        sheet.request, sheet.request_key = request, request.key
         request.adopt(sheet)
 
 
