@@ -100,6 +100,7 @@ class Batches:
         self._most = MOST_ROWS
         self._held: dict[int, _Held] = {}
         self._suspect: Row | None = None
+        self._blamed: int | None = None
         self._passed = self._passed_bytes = 0
         self._arrived: list[int] = []
         self._moved = 0
@@ -117,17 +118,17 @@ class Batches:
         """
         self._moved = 0
         self._save()
-        rows = self._queue.oldest(most=self._most + self._passed, most_bytes=MOST_BYTES + self._passed_bytes)
+        rows = self._queue.oldest(most=MOST_ROWS + self._passed, most_bytes=MOST_BYTES + self._passed_bytes)
         batch = self._choose(rows)
-        if not batch:
-            due = min((held.due for held in self._held.values()), default=None) if rows else None
-            return Step(self._moved, wait=None if due is None else max(0.0, due - self._clock()))
-        for row in batch:
-            self._held.pop(row.number, None)
-        with suppress_instrumentation():
-            trouble = self._send(batch)
-        self._learn(batch, trouble)
-        return Step(self._moved, trouble)
+        trouble = None
+        if batch:
+            for row in batch:
+                self._held.pop(row.number, None)
+            with suppress_instrumentation():
+                trouble = self._send(batch)
+            self._learn(batch, trouble)
+        due = min((held.due for held in self._held.values()), default=None)
+        return Step(self._moved, trouble, None if due is None else max(0.0, due - self._clock()))
 
     def _choose(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows to send now, in their order, all of which may go."""
@@ -212,7 +213,10 @@ class Batches:
         self._most = min(MOST_ROWS, 2 * self._most)
         suspect, self._suspect = self._suspect, None
         if suspect is not None and suspect.number != batch[0].number:
-            self._held[suspect.number] = _Held(self._clock() + OWN_TROUBLE, _interaction(suspect))
+            # The first time it may be that an outage ended just between the two.
+            if suspect.number == self._blamed:
+                self._held[suspect.number] = _Held(self._clock() + OWN_TROUBLE, _interaction(suspect))
+            self._blamed = suspect.number
 
 
 def _interaction(row: Row) -> tuple[int, int]:

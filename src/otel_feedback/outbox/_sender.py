@@ -176,8 +176,9 @@ class Sender:
             return _Turn(moved=bool(step.moved), pause=self._back_off(step.trouble))
         if step.moved:
             self._recover()
+            return _Turn(moved=True)
         # A row that is due later must not keep those that come meanwhile waiting.
-        return _Turn(moved=bool(step.moved), pause=0.0 if step.wait is None else min(step.wait, IDLE))
+        return _Turn(moved=False, pause=min(step.wait or 0.0, IDLE))
 
     def _back_off(self, trouble: Outcome) -> float:
         self._failures += 1
