@@ -158,6 +158,14 @@ def test_a_handle_may_come_late(page, site):
     assert page.pressed() == ["vup"]
 
 
+def test_a_handle_may_be_there_before_the_script(page, site):
+    """A page sets the property of an element that isn't defined yet."""
+    page.open('<script>const b = document.createElement("feedback-buttons"); b.handle = "{handle}";'
+              "document.currentScript.replaceWith(b)</script>")  # fmt: skip
+    page.click("vup")
+    assert page.received(1)[0]["handle"] == page.handle
+
+
 def test_another_answer_in_its_place_begins_anew(page, site):
     """A page that reuses an element for the next answer shows that one's vote, not the last one's."""
     page.open()

@@ -247,3 +247,45 @@ def test_the_event_tells_what_was_sent_and_no_secret(page):
     }
     assert "words" not in str(told)
     assert page.handle not in str(told)
+
+
+def test_a_streamed_answer_can_be_corrected_once_it_is_there(page):
+    """While nothing has arrived there is nothing to correct; when `streaming` goes, there is."""
+    page.open('<p id="answer"></p><feedback-buttons for="answer" correct streaming {attributes}></feedback-buttons>')
+    shown = "return [...w.shadowRoot.querySelectorAll('[part~=link]')].filter((b) => !b.hidden).map((b) => b.value)"
+    assert page.run(shown) == []
+    page.run("document.getElementById('answer').textContent = 'Done.'; w.removeAttribute('streaming')")
+    assert page.run(shown) == ["correct"]
+
+
+def test_a_comment_that_says_nothing_new_is_not_sent(page, site):
+    """Opening the editor and sending it empty, or as it was, closes it."""
+    page.open()
+    page.click("vup")
+    page.received(1)
+    page.click("link")
+    page.click("send")
+    assert not page.part("editor").is_displayed()
+    page.until(lambda: page.stored() == [])
+    assert len(site.bodies) == 1
+
+
+def test_a_click_is_acknowledged_within_a_tenth_of_a_second(page):
+    """From the click to capture's 202, in the page; the best of five, since this machine has other work."""
+    page.open()
+    took = page.driver.execute_async_script(
+        """
+        const done = arguments[0], w = document.querySelector('feedback-buttons'), took = [];
+        let began;
+        const click = () => {
+          began = performance.now();
+          w.shadowRoot.querySelector('[part~=vup]').click();
+        };
+        w.addEventListener('feedback', () => {
+          took.push(performance.now() - began);
+          if (took.length < 5) setTimeout(click, 20); else done(took);
+        });
+        click();
+        """
+    )
+    assert min(took) < 100

@@ -33,7 +33,7 @@ const capture = (): string => new URL(/\/v1\/widget[^/]*$/.test(here) ? "feedbac
 const Base = globalThis.HTMLElement ?? (Object as unknown as typeof HTMLElement);
 
 export class FeedbackButtons extends Base {
-  static readonly observedAttributes = ["handle", "signal", "lang", "reasons", "reasons-positive", "texts", "correct", "for"];
+  static readonly observedAttributes = ["handle", "signal", "lang", "reasons", "reasons-positive", "texts", "correct", "for", "streaming"];
 
   /** The element that shows the answer, where an id can't name it. */
   declare answer?: Element | null;
@@ -95,7 +95,7 @@ export class FeedbackButtons extends Base {
     if (Object.hasOwn(this, "handle")) {
       // Set before this class was there.
       const { handle } = this;
-      Reflect.deleteProperty(this, "handle");
+      delete (this as { handle?: unknown }).handle;
       this.handle = handle;
     }
     this._off = notice(this);
@@ -110,6 +110,7 @@ export class FeedbackButtons extends Base {
   /** @internal */
   attributeChangedCallback(name: string): void {
     if (name === "handle") this._arrive();
+    else if (name === "streaming") this._view?._show(); // now there is an answer to correct
     else this._draw();
   }
 

@@ -87,7 +87,7 @@ export function draw(host: Host): View {
   const send = () => {
     const said = text.value.trim();
     if (editing === "correct") host._correct(said);
-    else host._detail(host._reasons, said);
+    else if (said !== host._comment) host._detail(host._reasons, said);
     close();
   };
   text.onkeydown = ({ key }) => {
