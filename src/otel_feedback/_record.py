@@ -260,8 +260,17 @@ def default_recorder() -> Recorder:
     if recorder is None:
         for older in list(_made):
             _made.pop(older, None)
-        recorder = _made.setdefault(codec, Recorder(codec=codec, settings=_runtime.settings()))
+        recorder = _made.setdefault(codec, _make_recorder(codec, _runtime.settings()))
     return recorder
+
+
+def _make_recorder(codec: HandleCodec, settings: Settings) -> Recorder:
+    if settings.outbox is None:
+        return Recorder(codec=codec, settings=settings)
+    from otel_feedback.outbox._posting import Posting  # with SQLite, which few services need
+
+    outbox = Posting(settings.outbox, most_mib=settings.outbox_mib).outbox
+    return Recorder(codec=codec, settings=settings, votes=outbox, delivery=outbox)
 
 
 def replace_signals(*rows: Signal) -> SignalTable:

@@ -267,3 +267,8 @@ class Settings:
             values["state_dir"] = Path(state_home) / "otel-feedback"
         values.update((name, value) for name, value in arguments.items() if value is not None)
         return cls(**values)
+
+
+def outbox_path(settings: Settings) -> Path:
+    """Return the outbox's file for commands, which always have one: by default ``outbox.db`` in the state folder."""
+    return settings.outbox or settings.state_dir / "outbox.db"

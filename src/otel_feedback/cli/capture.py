@@ -1,24 +1,27 @@
 """``otel-feedback capture``: run the capture endpoint alone."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
 from otel_feedback import _runtime
-from otel_feedback._carrier import SpanDelivery
 from otel_feedback._record import Recorder
-from otel_feedback._settings import Settings
+from otel_feedback._settings import Settings, outbox_path
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError
+from otel_feedback.outbox._posting import Posting
 from otel_feedback.server.listening import probe
 from otel_feedback.server.options import Address
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from otel_feedback.capture.limits import RateLimits
 
 GRACE_SECONDS: Final = 10
 """Time that requests under way get when the process is told to end."""
@@ -33,35 +36,83 @@ def capture(
         list[str] | None,
         typer.Option(help="Origin of pages that may send feedback from a browser; * for any. May be repeated."),
     ] = None,
+    outbox: Annotated[
+        Path | None,
+        typer.Option(
+            help="File in which feedback waits until it is delivered, and which remembers votes; several processes of "
+            "one machine may share it. By default OTEL_FEEDBACK_OUTBOX, else outbox.db in the state folder.",
+            metavar="FILE",
+        ),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network of a proxy before this that says who the client is. May be repeated."),
+    ] = None,
+    rate_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Requests of one client address; none for any number. [default: 600/minute]", metavar="N/UNIT"
+        ),
+    ] = None,
+    rate_handle: Annotated[
+        str | None,
+        typer.Option(help="Feedback on one answer; none for any number. [default: 30/minute]", metavar="N/UNIT"),
+    ] = None,
+    rate_overall: Annotated[
+        str | None,
+        typer.Option(help="Requests of all together; none for any number. [default: 10000/second]", metavar="N/UNIT"),
+    ] = None,
 ) -> None:
-    """Take users' feedback in over HTTP and send it on as telemetry.
+    """Take users' feedback in over HTTP, keep it on disk, and send it on as telemetry.
 
     Feedback comes to POST /v1/feedback with the handle of an answer, so this needs the keys that handles are signed
-    with, and goes where OpenTelemetry's variables say.
+    with, and goes where OpenTelemetry's variables say. It is acknowledged when it is on the disk, and is sent until it
+    arrives. The widget for pages is at /v1/widget.js.
 
     \b
     Environment:
       OTEL_FEEDBACK_HANDLE_KEYS     keys of the services that answer; or ..._KEYS_FILE. Make one: otel-feedback key new
       OTEL_EXPORTER_OTLP_ENDPOINT   the Collector; by default on this machine
+      OTEL_FEEDBACK_OUTBOX          as --outbox; OTEL_FEEDBACK_OUTBOX_MIB bounds what may wait
 
     \b
     Examples:
       otel-feedback capture --allow-origin https://chat.example.com
-      otel-feedback capture --listen 0.0.0.0:8485
+      otel-feedback capture --listen 0.0.0.0:8485 --trusted-proxy 10.0.0.0/8
     """  # noqa: D301 - \b keeps the lines below it as they are
     address = _address(listen)
-    settings = Settings.from_env()
+    settings = Settings.from_env(outbox=outbox)
     _require_somewhere_to_send(settings)
     _require_keys(settings)
     codec = _runtime.make_codec(settings, may_make_key=False)
+    try:
+        from otel_feedback.capture.limits import RateLimits, proxy_options
+
+        proxies = proxy_options(trusted_proxy or [])
+        limits = _limits(RateLimits(), handle=rate_handle, address=rate_address, overall=rate_overall)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("capture", error.name or "uvicorn") from None
     probe(address, "--listen")
-    delivery = SpanDelivery(resource=_resource())
-    delivery.open()
-    recorder = Recorder(codec=codec, settings=settings, delivery=delivery)
-    _serve(recorder, delivery, address, allow_origin or [])
+    posting = Posting(outbox_path(settings), most_mib=settings.outbox_mib, resource=_resource())
+    posting.open()
+    recorder = Recorder(codec=codec, settings=settings, votes=posting.outbox, delivery=posting.outbox)
+    _serve(recorder, posting, address, allow_origins=allow_origin or [], limits=limits, proxies=proxies)
 
 
-def _serve(recorder: Recorder, delivery: SpanDelivery, address: Address, allow_origins: list[str]) -> None:
+def _limits(defaults: "RateLimits", **given: str | None) -> "RateLimits":
+    chosen = {name: None if text.strip().lower() == "none" else text for name, text in given.items() if text}
+    return dataclasses.replace(defaults, **chosen)
+
+
+def _serve(
+    recorder: Recorder,
+    posting: Posting,
+    address: Address,
+    *,
+    allow_origins: list[str],
+    limits: "RateLimits",
+    proxies: dict[str, Any],
+) -> None:
     from otel_feedback.capture import capture_app
 
     try:
@@ -73,19 +124,28 @@ def _serve(recorder: Recorder, delivery: SpanDelivery, address: Address, allow_o
         raise MissingExtraError("capture", "uvicorn") from None
 
     @contextlib.asynccontextmanager
-    async def until_exported(_: "Starlette") -> AsyncIterator[None]:
-        # Here and not after the server, which ends by the signal that told it to.
+    async def sending(_: "Starlette") -> AsyncIterator[None]:
+        posting.start()  # what an earlier process left is sent at once
         yield
-        await run_sync(delivery.shutdown)
+        # Here and not after the server, which ends by the signal that told it to.
+        await run_sync(posting.shutdown)
 
+    app = capture_app(
+        recorder=recorder,
+        allow_origins=allow_origins,
+        limits=limits,
+        proxied=proxies["proxy_headers"],
+        lifespan=sending,
+    )
     uvicorn.run(
-        capture_app(recorder=recorder, allow_origins=allow_origins, lifespan=until_exported),
+        app,
         host=address.host,
         port=address.port,
         http=BoundedProtocol,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        **proxies,
     )
 
 

@@ -75,6 +75,11 @@ class Outbox:
         self._version = -1
         renew_in_child(self, _start_anew)
 
+    @property
+    def lock_path(self) -> Path:
+        """The file whose lock says which process sends."""
+        return self.path.with_name(f"{self.path.name}.sender")
+
     def open(self) -> None:
         """Open the file now, and not with the first feedback.
 
