@@ -329,6 +329,38 @@ def test_the_system_instruction_in_each_dialect(attributes, system):
     assert _messages.system_of(attributes) == system
 
 
+ASKED = {"role": "user", "parts": [{"type": "text", "content": "Why?"}]}
+TOLD = {"role": "assistant", "content": "So."}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "question"),
+    [
+        ({"gen_ai.input.messages": json.dumps([TOLD, ASKED])}, "Why?"),
+        ({"gen_ai.input.messages": json.dumps([ASKED, TOLD])}, None),
+        ({"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "Why?"}, "Why?"),
+        ({"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "Why?", "gen_ai.prompt.1.role": "tool"}, None),
+        ({"gen_ai.prompt.0.role": "user"}, None),
+        (
+            OPENINFERENCE_END
+            | {"llm.input_messages.1.message.role": "user", "llm.input_messages.1.message.content": "Hi"},
+            "Hi",
+        ),
+        (OPENINFERENCE_END, None),
+        ({"gen_ai.input.messages": "no json"}, None),
+        ({"gen_ai.input.messages": "[]"}, None),
+        ({"gen_ai.input.messages": "[3]"}, None),
+        ({"gen_ai.input.messages": "[" * 10_000}, None),
+        ({"gen_ai.input.messages": 3}, None),
+        ({}, None),
+    ],
+)
+def test_the_question_in_each_dialect(attributes, question):
+    """The last message, where it is the user's: after an answer or a tool's result it was asked before."""
+    assert _messages.question_of(attributes) == question
+    assert _messages.may_ask(attributes) or not attributes
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
