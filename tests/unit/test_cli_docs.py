@@ -17,7 +17,7 @@ def commands(command, *path):
     inside = getattr(command, "commands", None)
     if inside is None:
         return {" ".join(path): command}
-    found = {}
+    found = {" ".join(path): command} if path and command.invoke_without_command else {}
     for name, one in inside.items():
         found |= commands(one, *path, name)
     return found

@@ -6,7 +6,7 @@ import typer
 import typer.core
 
 from otel_feedback._version import VERSION
-from otel_feedback.cli import _show, answers, capture, db, key, satisfaction, show, status, tail, up
+from otel_feedback.cli import _show, answers, capture, db, key, outbox, satisfaction, show, status, tail, up
 from otel_feedback.cli import run as service
 from otel_feedback.exceptions import ConfigurationError, InvalidQueryError, OtelFeedbackError
 
@@ -45,6 +45,7 @@ app.command("show")(show.show)
 app.command("tail")(tail.tail)
 app.add_typer(db.app, name="db")
 app.command("capture")(capture.capture)
+app.add_typer(outbox.app, name="outbox", short_help="Show what waits to be delivered, and send it.")
 app.add_typer(key.app, name="key")
 
 
