@@ -35,7 +35,8 @@ class interaction:  # noqa: N801 - used as a function: ``with interaction("answe
         query_type: What the user wanted, of few values: it becomes a metric's label.
         conversation_id: The conversation that the question belongs to.
         user: Who asks; recorded as keyed pseudonym ``user.hash`` only, and not at all without a pseudonym key.
-        input: The question; recorded only where GenAI content is captured.
+        input: The question; recorded only where GenAI content is captured. Hashes of it are compared with the
+            conversation's next one, which may ask the same again: see ``OTEL_FEEDBACK_DERIVE``.
         attributes: More attributes for the span.
         tracer_provider: Where the span goes; the global provider where absent.
 
