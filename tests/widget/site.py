@@ -121,11 +121,11 @@ class Site:
 
     def _watched(self, app):
         async def watched(scope, receive, send):
+            await asyncio.sleep(self.delay)
             if scope["method"] == "POST":
                 message = await receive()
                 body = json.loads(message["body"])
                 self.bodies.append(body)
-                await asyncio.sleep(self.delay)
                 if self.trouble:
                     status, headers = self.trouble
                     cors = {"access-control-allow-origin": self.own, "access-control-expose-headers": "retry-after"}

@@ -88,6 +88,7 @@ def test_axe_finds_nothing(page, screen, packages, scheme, direction):
 def test_right_to_left_it_is_mirrored(page):
     """The first button stands at the right, and a text of ours keeps its own order."""
     page.open(direction="rtl")
+    assert page.run("return getComputedStyle(part('vup')).unicodeBidi") == "plaintext"
     x = "return part(arguments[0]).getBoundingClientRect().x"
     assert page.run(x, "vup") > page.run(x, "vdown")
 
@@ -175,6 +176,8 @@ def test_another_answer_in_its_place_begins_anew(page, site):
     assert (page.pressed(), page.status()) == ([], "")
     page.run("w.handle = arguments[0]", page.handle)
     assert page.pressed() == ["vup"]
+    page.run("w.handle = null")
+    assert (page.pressed(), page.part("link").is_displayed()) == ([], False)
 
 
 def test_the_handle_is_picked_up_from_a_streamed_response(page):
