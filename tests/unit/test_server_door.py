@@ -133,6 +133,7 @@ MATRIX = {
     "/api/db/info": {"local": 401, "far": 401, "session": 401, "bearer": 200},
     "/api/db/backup": {"local": 401, "far": 401, "session": 401, "bearer": 200},
     "/v1/feedback": {"local": 200, "far": 200, "session": 200, "bearer": 200},
+    "/v1/widget.js": {"local": 200, "far": 200, "session": 200, "bearer": 200},
     "/healthz": {"local": 200, "far": 200, "session": 200, "bearer": 200},
     "/login": {"local": 200, "far": 200, "session": 200, "bearer": 200},
     "/static/site.css": {"local": 200, "far": 200, "session": 200, "bearer": 200},
@@ -367,6 +368,14 @@ def test_pages_of_this_machine_may_vote(tmp_path, origin, allowed):
         answer = ask(server.url, "OPTIONS", "/v1/feedback", **asks)
         assert answer.headers["access-control-allow-origin"] == (origin if allowed else None)
         assert ask(server.url, "GET", "/api/status", origin=origin).headers["access-control-allow-origin"] is None
+
+
+def test_every_page_may_load_the_widget(tmp_path):
+    """It is served beside capture, without a token, to pages of any origin."""
+    with serving(tmp_path / "d", otlp_grpc=None, otlp_http=None) as server:
+        answer = ask(server.url, "GET", "/v1/widget.js", origin="http://evil.example", sec_fetch_site="cross-site")
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1", "localhost:", ":80", "a:99999", "::1:80", "http://a:80", "[::g]:1x"])

@@ -14,7 +14,6 @@ from starlette.routing import Mount, Route
 from tests.unit.feedback_parts import Outbox, Parts
 
 from otel_feedback.capture import capture_app
-from otel_feedback.capture.widget import widget_routes
 
 PAGE = """<!doctype html>
 <html lang="{lang}" dir="{dir}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -100,7 +99,6 @@ class Site:
                 Route("/style.css", lambda request: Response(STYLE, media_type="text/css")),
                 Route("/chat", self._chat),
                 Route("/report", self._report, methods=["POST"]),
-                *widget_routes(),
                 Mount("/", self._watched(taking)),
             ]
         )

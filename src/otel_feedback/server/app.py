@@ -86,7 +86,8 @@ def main_app(
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (capture if scope.get("path") == "/v1/feedback" else rest)(scope, receive, send)
+        is_capture_s = scope.get("path", "").startswith(("/v1/feedback", "/v1/widget"))
+        await (capture if is_capture_s else rest)(scope, receive, send)
 
     return app
 

@@ -115,7 +115,7 @@ class Door:
         return Problem(HTTPStatus.UNAUTHORIZED, sentence, headers={"WWW-Authenticate": "Bearer"}).response()
 
     def _may_enter(self, path: str, host: str, headers: Headers) -> bool:
-        if path in _OPEN or path.startswith("/static/"):
+        if path in _OPEN or path.startswith(("/static/", "/v1/widget")):
             return True
         if self._token.is_bearer(headers.get("authorization", "")):
             return True
