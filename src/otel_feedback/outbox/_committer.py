@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from otel_feedback._fork import renew_in_child
+from otel_feedback._guard import warn_once
 from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
 
 T = TypeVar("T")
@@ -112,11 +113,10 @@ class Committer(Generic[S]):
                 raise DeliveryError("The outbox has been closed.")
             if len(self._jobs) >= MOST_WAITING:
                 raise DeliveryError("Too much feedback waits to be written to the outbox.")
-            self._jobs.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="otel-feedback-outbox", daemon=True)
-                self._thread.start()
-            elif len(self._jobs) == 1:
+                self._thread = _started(self._work)
+            self._jobs.append(job)
+            if len(self._jobs) == 1:
                 self._changed.notify()
 
     def _work(self) -> None:
@@ -127,12 +127,19 @@ class Committer(Generic[S]):
     def _take(self) -> list[_Job[S]]:
         """Wait for work and return it; nothing where this thread is to end."""
         with self._changed:
-            while not self._jobs:
-                if self._closed or not self._changed.wait(IDLE_SECONDS):
-                    self._disconnect()
-                    self._thread = None
-                    return []
-            return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_AT_ONCE))]
+            # Work may come just when the wait has ended, and before this thread has the lock again.
+            while not self._jobs and not self._closed:
+                if not self._changed.wait(IDLE_SECONDS) and not self._jobs:
+                    break
+            if self._jobs:
+                return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_AT_ONCE))]
+            connection, self._connection = self._connection, None
+            if not self._closed:  # else close() waits for this thread
+                self._thread = None
+        # Without the lock, since this waits for the disk.
+        if connection is not None:
+            _close(connection)
+        return []
 
     def _commit(self, jobs: list[_Job[S]]) -> None:
         try:
@@ -144,18 +151,40 @@ class Committer(Generic[S]):
                 _do(job, session)
             session.write()
             self._connection.execute("COMMIT")
-            session.written()
         except Exception as error:
             # Whatever it was: a new connection finds out whether the file can be used again.
             self._disconnect()
             for job in jobs:
                 job.error = job.error or _refusal(error)
+            return
+        try:
+            session.written()
+        except Exception as error:
+            # It is on the disk, whoever could not be told.
+            warn_once("outbox-unheard", "otel-feedback: nobody hears of new feedback (%s).", type(error).__name__)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()  # rolls back what was not committed
+
+
+def _started(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, name="otel-feedback-outbox", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:  # no more threads, or the interpreter ends
+        raise DeliveryError("The outbox has no thread to write with.") from error
+    return thread
+
+
+def _close(connection: sqlite3.Connection) -> None:
+    """Close a file that nobody writes now; what was deleted from it leaves its log, too, which others may have open."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
 
 
 def _do(job: _Job[S], session: S) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from otel_feedback.exceptions import ConfigurationError
 
 APPLICATION_ID: Final = 132_250_379
-"""What SQLite's header says the file is; the tables' script repeats it."""
+"""What SQLite's header says the file is."""
 
 VERSION: Final = 1
 """Of the tables; a newer one was written by a newer otel-feedback."""
@@ -16,27 +16,20 @@ VERSION: Final = 1
 BUSY_SECONDS: Final = 10.0
 """How long one process waits for another to end its transaction."""
 
-_SCHEMA: Final = """
-BEGIN IMMEDIATE;
-CREATE TABLE interactions (
-    target BLOB PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX interactions_by_expiry ON interactions (expires_at);
-CREATE TABLE resources (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL UNIQUE);
-CREATE TABLE queue (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, accepted_ns INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
-    resource INTEGER NOT NULL, carrier TEXT NOT NULL
-);
-CREATE TABLE set_aside (
-    number INTEGER PRIMARY KEY, accepted_ns INTEGER NOT NULL, resource INTEGER NOT NULL, carrier TEXT NOT NULL,
-    why TEXT NOT NULL
-);
-CREATE TABLE totals (depth INTEGER NOT NULL, bytes INTEGER NOT NULL);
-INSERT INTO totals VALUES (0, 0);
-PRAGMA application_id = 132250379;
-PRAGMA user_version = 1;
-COMMIT;
-"""
+_SCHEMA: Final = (
+    "CREATE TABLE interactions (target BLOB PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL) "
+    "WITHOUT ROWID",
+    "CREATE INDEX interactions_by_expiry ON interactions (expires_at)",
+    "CREATE TABLE resources (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE queue (number INTEGER PRIMARY KEY AUTOINCREMENT, accepted_ns INTEGER NOT NULL, "
+    "tries INTEGER NOT NULL DEFAULT 0, resource INTEGER NOT NULL, carrier TEXT NOT NULL)",
+    "CREATE TABLE set_aside (number INTEGER PRIMARY KEY, accepted_ns INTEGER NOT NULL, resource INTEGER NOT NULL, "
+    "carrier TEXT NOT NULL, why TEXT NOT NULL)",
+    "CREATE TABLE totals (depth INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+    "INSERT INTO totals VALUES (0, 0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -72,30 +65,28 @@ def _make(path: Path) -> bool:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    # Each commit is on the disk when it returns, and what is deleted leaves no bytes in the file.
-    connection.execute("PRAGMA synchronous = FULL")
+    # What is deleted leaves no bytes in the file, and each commit is on the disk when it returns.
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA journal_size_limit = 16777216")
+    connection.execute("PRAGMA synchronous = FULL")
     if _number(connection, "user_version") == 0:
         _make_tables(connection, path)
     if _number(connection, "application_id") != APPLICATION_ID:
         raise _unusable(path, "it is not an outbox")
     if _number(connection, "user_version") > VERSION:
         raise _unusable(path, "a newer otel-feedback wrote it")
+    # Last, since it changes the file, which may be somebody else's.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
-    try:
-        connection.executescript(_SCHEMA)
-    except sqlite3.OperationalError:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if _number(connection, "application_id") == APPLICATION_ID:
-            return  # another process was faster
+    connection.execute("BEGIN IMMEDIATE")
+    if _number(connection, "user_version") == 0:  # else another process was faster
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise _unusable(path, "it is not an outbox") from None
-        raise
+            raise _unusable(path, "it is not an outbox")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

@@ -193,9 +193,11 @@ class Outbox:
         """Say why nothing may be put in where so many bytes wait; nothing where it may."""
         if waiting >= self._most_bytes:
             return "The outbox is full of feedback that could not be sent. Is the Collector there?"
-        if shutil.disk_usage(self.path.parent).free < RESERVE_BYTES:
-            return "The disk of the outbox is full."
-        return ""
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+        except OSError:
+            return "The folder of the outbox has gone."
+        return "The disk of the outbox is full." if free < RESERVE_BYTES else ""
 
     def _resource_attributes(self) -> str:
         if self._resource_text is None:
