@@ -21,6 +21,9 @@ LOSS: Final = "15m"
 FULL: Final = 0.8
 """A queue this full is about to refuse."""
 
+OLD: Final = 300
+"""Seconds: feedback that has waited longer than that in an outbox is not just between two tries."""
+
 LABELS: Final = (queries.SERVICE, queries.NAMESPACE, queries.ENVIRONMENT, queries.TEMPLATE)
 """What an alert is about: all versions of a template together, so that a bad new version is compared with the old."""
 
@@ -126,6 +129,28 @@ def _pipeline() -> list[dict[str, Any]]:
             held="0m",
             summary="The counters by template have reached their limit",
             description=f"{{{{ $value }}}} of the last {LOSS} are counted, but no template can be told.",
+        ),
+        _rule(
+            "FeedbackNotDelivered",
+            f"{collector.outbox(collector.OUTBOX_AGE)} > {OLD}",
+            severity="warning",
+            held="1m",
+            summary="Feedback waits in the outbox of {{ $labels.job }}",
+            description=(
+                "The oldest has waited for {{ $value | humanizeDuration }}: nothing is lost, but its receiver is away, "
+                "refuses it or is too slow. `otel-feedback outbox` shows more."
+            ),
+        ),
+        _rule(
+            "FeedbackSetAside",
+            f"{collector.outbox(collector.OUTBOX_SET_ASIDE)} > 0",
+            severity="warning",
+            held="0m",
+            summary="Feedback of {{ $labels.job }} was rejected by its receiver",
+            description=(
+                "{{ $value }} are kept, and are not sent again by themselves: `otel-feedback outbox` shows why, "
+                "`otel-feedback outbox drain --retry` sends them."
+            ),
         ),
         _rule(
             "FeedbackCollectorsSilent",

@@ -12,6 +12,8 @@ from typing import Final
 from dashboards import queries
 from dashboards.queries import How, Increase
 
+from otel_feedback import semconv
+
 EXPORTER: Final = "exporter"
 RECEIVER: Final = "receiver"
 TRANSPORT: Final = "transport"
@@ -33,6 +35,10 @@ NOT_QUEUED_SPANS: Final = "otelcol_exporter_enqueue_failed_spans_total"
 NOT_QUEUED_POINTS: Final = "otelcol_exporter_enqueue_failed_metric_points_total"
 NOT_SENT_SPANS: Final = "otelcol_exporter_send_failed_spans_total"
 NOT_SENT_POINTS: Final = "otelcol_exporter_send_failed_metric_points_total"
+OUTBOX_DEPTH: Final = queries.label(semconv.METRIC_OUTBOX_DEPTH)
+OUTBOX_AGE: Final = f"{queries.label(semconv.METRIC_OUTBOX_AGE)}_seconds"
+OUTBOX_SET_ASIDE: Final = queries.label(semconv.METRIC_OUTBOX_SET_ASIDE)
+JOB: Final = "job"
 UPTIME: Final = "otelcol_process_uptime_seconds_total"
 
 
@@ -95,6 +101,11 @@ def queued() -> str:
 def queue_use() -> str:
     """How full the fullest queue of each exporter is."""
     return f"max{queries.grouping((EXPORTER,))}({QUEUE_SIZE} / {QUEUE_CAPACITY})"
+
+
+def outbox(metric: str) -> str:
+    """One of the gauges of outboxes, by who has it: processes that share one say the same of it."""
+    return f"max{queries.grouping((JOB,))}({metric})"
 
 
 def behind(by: tuple[str, ...] = (INSTANCE,)) -> str:

@@ -24,6 +24,8 @@ def build(variant: Variant) -> builder.Dashboard:
         _refused(),
         _dropped(),
         _queue_trend(),
+        _outbox_depth(),
+        _outbox_age(),
     )
     for panel in shown:
         page.with_panel(panel)
@@ -177,4 +179,36 @@ def _queue_trend() -> timeseries.Panel:
         "Batches (n) that wait on the Collectors' disks, by exporter, over all Collectors. Zero or a few is normal. "
         "Read from the Collectors' own gauges; a Collector that has ended is in it for 5 min more.",
         [Line(Query("n", "{{" + collector.EXPORTER + "}} (n)", collector.queued()))],
+    )
+
+
+def _outbox_depth() -> timeseries.Panel:
+    job = "{{" + collector.JOB + "}}"
+    return panels.trend_panel(
+        "Waiting in outboxes",
+        "Feedback (n) that capture services and services have acknowledged and not yet delivered, by service, and what "
+        "receivers rejected and is kept (set aside). Zero or a few is normal. Read from the gauges of the processes "
+        "themselves, every 60 s (`OTEL_METRIC_EXPORT_INTERVAL`); they come by the Collector, so while it is away "
+        "nothing new is seen here: `otel-feedback outbox` looks into the file.",
+        [
+            Line(Query("n", f"{job} (n)", collector.outbox(collector.OUTBOX_DEPTH))),
+            Line(Query("set_aside", f"{job}, set aside", collector.outbox(collector.OUTBOX_SET_ASIDE))),
+        ],
+        width=12,
+    )
+
+
+def _outbox_age() -> timeseries.Panel:
+    return panels.trend_panel(
+        "Age of the oldest in outboxes",
+        "For how long the oldest feedback that is not yet delivered has waited, by service, and how much waits (n, "
+        "bars). A few seconds are normal. Read from the gauges of the processes, as in the panel beside; a process "
+        "that has ended is in it for 5 min more, and a clock that was set back makes it younger.",
+        [
+            Line(
+                Query("age", "{{" + collector.JOB + "}}", collector.outbox(collector.OUTBOX_AGE), SECONDS),
+            ),
+            Line(Query("n", "{{" + collector.JOB + "}} (n)", collector.outbox(collector.OUTBOX_DEPTH)), bars=True),
+        ],
+        width=12,
     )

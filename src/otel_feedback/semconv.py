@@ -286,7 +286,7 @@ CONTENT_EVENTS: Final = (
 )
 """Regular expressions, each for whole names: span events that hold nothing but content."""
 
-# --- Metrics, derived by the Collector from spans -----------------------------------------------------------------
+# --- Metrics: counters that the Collector derives from spans, gauges of an outbox ---------------------------------
 
 METRIC_VOTES_BY_TEMPLATE: Final = "feedback.template.calls"
 """Counter of carriers by template, version, service and transition."""
@@ -299,6 +299,21 @@ METRIC_INTERACTIONS_BY_TEMPLATE: Final = "feedback.interaction.template.calls"
 
 METRIC_INTERACTIONS_BY_MODEL: Final = "feedback.interaction.model.calls"
 """Counter of sampled interaction spans by model, query type and service."""
+
+METRIC_OUTBOX_DEPTH: Final = "otel_feedback.outbox.depth"
+"""Gauge, {feedback}. Feedback that waits in an outbox to be delivered."""
+
+METRIC_OUTBOX_AGE: Final = "otel_feedback.outbox.age"
+"""Gauge, s. For how long the oldest of it has waited; 0 where none waits."""
+
+METRIC_OUTBOX_SET_ASIDE: Final = "otel_feedback.outbox.set_aside"
+"""Gauge, {feedback}. Feedback that its receiver rejected, and that is kept."""
+
+OUTBOX_METRICS: Final = (METRIC_OUTBOX_DEPTH, METRIC_OUTBOX_AGE, METRIC_OUTBOX_SET_ASIDE)
+"""What a process says of its outbox: the only metrics of services that the Collector passes on."""
+
+OUTBOX_PROCESS: Final = "otel_feedback.outbox.process"
+"""string. Random id of the process that says it: several of one name don't overwrite each other's numbers."""
 
 SERVICE_DIMENSIONS: Final = (FEEDBACK_SERVICE_NAME, FEEDBACK_SERVICE_NAMESPACE, FEEDBACK_ENVIRONMENT)
 """Labels of every counter."""

@@ -101,11 +101,29 @@ def test_documents_are_cleaned_alike() -> None:
     assert of(semconv.FEEDBACK_DOCUMENTS) == of(semconv.GEN_AI_RETRIEVAL_DOCUMENTS)
 
 
+def test_of_services_metrics_only_the_outboxes_go_on() -> None:
+    """The filter lets exactly semconv's gauges through, and the resource keeps nothing but who it is."""
+    pipelines, processors = CONFIG["service"]["pipelines"], CONFIG["processors"]
+    receiving = {
+        name: held for name, held in pipelines.items() if held["receivers"] == ["otlp"] and "traces" not in name
+    }
+    assert {name: held["exporters"] for name, held in receiving.items()} == {
+        "metrics/outbox": ["otlp_http/prometheus"],
+        "metrics/unused": ["nop"],
+        "logs/unused": ["nop"],
+    }
+    assert receiving["metrics/outbox"]["processors"] == ["filter/outbox", "transform/outbox"]
+    (condition,) = processors["filter/outbox"]["metric_conditions"]
+    assert condition == " and ".join(f'metric.name != "{name}"' for name in semconv.OUTBOX_METRICS)
+    (statement,) = processors["transform/outbox"]["metric_statements"]
+    assert ottl_strings(statement) == ["service.name", "service.namespace", "service.instance.id"]
+
+
 def test_every_name_is_known() -> None:
     """No name of ours stands in the configuration that semconv doesn't have."""
     known = {value for value in vars(semconv).values() if isinstance(value, str)}
     known |= {f"{name.removesuffix('.calls')}" for name in COUNTERS.values()}
-    names = set(re.findall(r"(?<![\w/.\\-])feedback\.[a-z_.]+[a-z]", TEXT))
+    names = set(re.findall(r"(?<![\w/.\\-])(?:otel_)?feedback\.[a-z_.]+[a-z]", TEXT))
     assert names
     assert names <= known
 
