@@ -19,8 +19,8 @@ export function put(key: string, value: string | null): void {
 export function all(prefix: string): Map<string, string> {
   const found = [...memory];
   try {
-    for (const [name, value] of Object.entries<string>(localStorage)) {
-      if (name.startsWith(PREFIX)) found.push([name.slice(PREFIX.length), value]);
+    for (const name in localStorage) {
+      if (name.startsWith(PREFIX)) found.push([name.slice(PREFIX.length), localStorage.getItem(name)!]);
     }
   } catch {
     // no storage: memory is all there is

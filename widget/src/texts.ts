@@ -14,7 +14,7 @@ export const LANGUAGES: Record<string, string> = {
   de: "War das hilfreich?|Ja|Nein|Danke|Zurückgenommen|Wird später gesendet|Nicht mehr möglich|Schon bewertet|Nicht angenommen|Kommentieren|Korrigieren|Senden",
   es: "¿Te ha sido útil?|Sí|No|Gracias|Retirado|Se enviará más tarde|Ya no es posible|Ya valorado|No aceptado|Comentar|Corregir|Enviar",
   fr: "Était-ce utile ?|Oui|Non|Merci|Retiré|Sera envoyé plus tard|N’est plus possible|Déjà évalué|Non accepté|Commenter|Corriger|Envoyer",
-  ja: "役に立った?|はい|いいえ|ありがとう|取り消し済み|後で送信|評価できません|評価済み|受付不可|コメント|修正|送信",
+  ja: "役立ちましたか?|はい|いいえ|ありがとう|取り消し済み|後で送信|評価できません|評価済み|受付不可|コメント|修正|送信",
   zh: "有帮助吗?|有|没有|谢谢|已撤回|稍后发送|已无法评价|已被评价|未被接受|评论|修改|发送",
 };
 
