@@ -106,7 +106,7 @@ class Scope:
                     span.set_status(trace.StatusCode.ERROR)
                 _limits.set_within_limits(span, attributes)
             _ledger.ledger.close(sheet, facts)
-            _follow.closed(sheet, answered=not failed)
+            _follow.closed(sheet)
             span.end()
         self.span = None  # who keeps the interaction for its handle shall not keep the span
 

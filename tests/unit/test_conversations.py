@@ -134,13 +134,24 @@ def test_an_hour_later_it_is_another_matter(talks):
     assert talks.next_time() is None
 
 
+def test_age_is_counted_from_the_answers_end(talks):
+    """A stream that runs for long keeps nothing else from being forgotten."""
+    talks.ask(turn(1, "a b", "long"), 0.0)
+    say(talks, 2, "c d", "short", now=1.0)
+    talks.end((1, 1), "h1", 100.0, 0.0)
+    assert talks.next_time() == 1.0 + MAX_AGE
+    talks.pass_time(1.0 + MAX_AGE)
+    assert say(talks, 3, "a b", "long", now=99.0 + MAX_AGE).handle == "h1"
+
+
 def test_an_answer_without_a_later_sign_is_abandoned_when_its_window_is_over(talks):
     """Neither a question nor a judgement came; said once."""
     say(talks, 1, "a b", now=5.0, window=WINDOW)
     assert talks.next_time() == 5.0 + WINDOW
     assert talks.pass_time(4.9 + WINDOW) == []
     assert talks.pass_time(5.0 + WINDOW) == [Found("h1", "abandon", value=True)]
-    assert talks.pass_time(9999.0) == []
+    assert talks.pass_time(5.0 + 2 * WINDOW) == []
+    assert talks.leave((1, 1), "h1") is None
 
 
 def test_a_window_may_be_longer_than_questions_are_compared(talks):

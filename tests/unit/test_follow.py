@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from tests.unit.follow_parts import HOW, HOW_ELSE, OTHER, answer, derived, in_openinference, target
 from tests.unit.spans_of_a_host import Host, lenient
 
 from otel_feedback import _follow, _runtime, interaction, record, replace_signals, semconv
@@ -20,43 +21,11 @@ from otel_feedback.exceptions import DeliveryError
 from otel_feedback.signals import DEFAULT_SIGNALS, Signal
 from otel_feedback.testing import telemetry
 
-HOW = "How do I reset my password?"
-HOW_ELSE = "How do I reset my password please?"
-OTHER = "Which countries do you deliver to?"
-
 
 @pytest.fixture
 def seen():
     with telemetry() as seen:
         yield seen
-
-
-def answer(seen, question, conversation="c-1", **more):
-    """One answer; return its handle."""
-    with interaction(
-        "answer", conversation_id=conversation, input=question, tracer_provider=seen.provider, **more
-    ) as open_:
-        open_.output("Like this.", model="m-1")
-    return open_.handle
-
-
-def derived(seen):
-    """What was found: the answer that each judges, signal, label and confidence."""
-    return [
-        (
-            span["links"][0],
-            span["attributes"][semconv.FEEDBACK_SIGNAL],
-            span["attributes"][semconv.ANNOTATION_LABEL],
-            span["attributes"][semconv.FEEDBACK_CONFIDENCE],
-        )
-        for span in seen.spans()
-        if span["attributes"].get(semconv.FEEDBACK_SOURCE) == "derived"
-    ]
-
-
-def target(seen, handle):
-    """The span that a handle points at."""
-    return seen.read_handle(handle)["context"]
 
 
 def test_a_question_asked_again_is_feedback_on_the_answer_before(seen):
@@ -153,61 +122,6 @@ def test_two_answers_of_one_request_are_not_compared(seen):
     assert target(seen, firsts[1]) not in {found[0] for found in derived(seen)}
 
 
-MESSAGES = {
-    "opentelemetry": lambda text: {
-        "gen_ai.input.messages": f'[{{"role": "user", "parts": [{{"type": "text", "content": "{text}"}}]}}]'
-    },
-    "openllmetry": lambda text: {
-        "gen_ai.prompt.0.role": "system",
-        "gen_ai.prompt.0.content": "Be brief.",
-        "gen_ai.prompt.1.role": "user",
-        "gen_ai.prompt.1.content": text,
-    },
-    "openinference": lambda text: {
-        "llm.input_messages.0.message.role": "user",
-        "llm.input_messages.0.message.content": text,
-    },
-}
-
-
-@pytest.mark.parametrize("dialect", MESSAGES)
-def test_a_question_may_stand_in_the_spans_of_any_family(seen, dialect):
-    """Where content is recorded; the conversation may be told by any span, at its end too."""
-    host = Host(seen)
-    for text in (HOW, HOW):
-        with host.request() as server:
-            host.end_chat(host.start_chat(), **MESSAGES[dialect](text))
-            server.set_attribute(semconv.GEN_AI_CONVERSATION_ID, "c-1")
-    ((_, signal, *_),) = derived(seen)
-    assert signal == "regenerate"
-
-
-def test_a_request_that_failed_is_not_judged(seen):
-    """A server span that tells of an error has no answer that one could ask for again."""
-    host = Host(seen)
-    for _ in range(2):
-        with pytest.raises(ValueError, match="host"):
-            fail(host)
-    assert derived(seen) == []
-
-
-def fail(host):
-    with host.request():
-        host.end_chat(host.start_chat(**{semconv.GEN_AI_CONVERSATION_ID: "c"}), **MESSAGES["openinference"](HOW))
-        raise ValueError("the host's own")
-
-
-def test_a_tools_result_is_no_question(seen):
-    """A bare agent calls its model again with the same question and what a tool said: the user asked once."""
-    host = Host(seen)
-    asked = '{"role": "user", "content": "How?"}'
-    for more in ("", ', {"role": "assistant", "content": "x"}, {"role": "tool", "content": "42"}', ""):
-        host.end_chat(
-            host.start_chat(**{semconv.GEN_AI_CONVERSATION_ID: "c"}), **{"gen_ai.input.messages": f"[{asked}{more}]"}
-        )
-    assert derived(seen) == []
-
-
 def test_an_answer_that_was_sampled_out_is_judged_too():
     """The carrier says so."""
     with telemetry(sampler=ALWAYS_OFF) as seen:
@@ -222,7 +136,7 @@ def test_no_question_is_kept(seen):
     answer(seen, HOW)
     host = Host(seen)
     with host.request() as server:
-        host.end_chat(host.start_chat(), **MESSAGES["openinference"](HOW))
+        host.end_chat(host.start_chat(), **in_openinference(HOW))
         sheet = _follow._ledger.current_sheet()
         assert sheet.question is not None
     assert server is not None
