@@ -5,6 +5,7 @@ needed, since they take longer to load than all the rest.
 """
 
 import base64
+import hmac
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,8 @@ _SEALED: Final = re.compile(rf"{_SEGMENT}\.\.{_SEGMENT}\.{_SEGMENT}\.{_SEGMENT}"
 _TYPE: Final = "JWT"
 _IV_BYTES: Final = 12
 _TAG_BYTES: Final = 16
+_MOST_HEADS: Final = 64
+"""Heads of genuine form that are remembered, not to be read again for every token."""
 
 to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """Compact JSON; text stays as it is, lone surrogates too."""
@@ -48,6 +51,7 @@ class TokenBox:
     def __init__(self, keyring: Keyring, *, sealed: bool) -> None:
         self._keyring = keyring
         self._signers = {key.kid: _Signer(key) for key in keyring.keys}
+        self._known_heads: dict[str, _Signer] = {}
         self._sealers: dict[str, _Sealer] | None = None
         first = keyring.keys[0]
         writer: _Signer | _Sealer = self._signers[first.kid]
@@ -77,11 +81,18 @@ class TokenBox:
         raise ValueError
 
     def _verify(self, token: str, *, head: str) -> bytes:
-        header = _header(head)
+        signer = self._known_heads.get(head)
+        if signer is None:
+            signer = self._signer_of(_header(head))
+            if len(self._known_heads) < _MOST_HEADS:  # a head is public, and almost every token has the same
+                self._known_heads[head] = signer
+        return signer.verify(token)
+
+    def _signer_of(self, header: dict[str, Any]) -> "_Signer":
         signer = self._signers.get(header["kid"])
         if signer is None or header != {"alg": signer.algorithm, "kid": header["kid"]}:
             raise ValueError
-        return signer.verify(token)
+        return signer
 
     def _unseal(self, token: str, head: str, iv: str, text: str, tag: str) -> bytes:
         header = _header(head)
@@ -116,6 +127,9 @@ class _Signer:
         self._private, self._public = _prepare(key)
         algorithm = jwt.get_algorithm_by_name(self.algorithm)
         self._sign, self._is_signed = algorithm.sign, algorithm.verify
+        if self.algorithm == "HS256":
+            # PyJWT's own does the same in five times the time, of which capture has little for each request.
+            self._is_signed = _is_hs256
         self._head = _encode(to_json({"alg": self.algorithm, "kid": key.kid, "typ": _TYPE}).encode()) + b"."
         signature = _length(32 if self.algorithm == "HS256" else 64)
         self.room = (LONGEST_TOKEN - len(self._head) - 1 - signature) * 3 // 4 if self._private else 0
@@ -129,6 +143,11 @@ class _Signer:
         if not self._is_signed(signed.encode("ascii"), self._public, _decode(signature)):
             raise ValueError
         return _decode(signed.partition(".")[2])
+
+
+def _is_hs256(signed: bytes, secret: bytes, signature: bytes) -> bool:
+    """RFC 7515, A.1: HMAC-SHA256 over the first two segments, compared in constant time."""
+    return hmac.compare_digest(hmac.digest(secret, signed, "sha256"), signature)
 
 
 def _prepare(key: Key) -> tuple[Any, Any]:
