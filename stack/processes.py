@@ -144,7 +144,14 @@ class Collector(Process):
     """A Collector with ports and a queue folder of its own."""
 
     def __init__(
-        self, name: str, program: Path, ports: CollectorPorts, *, folder: Path, env: Mapping[str, str]
+        self,
+        name: str,
+        program: Path,
+        ports: CollectorPorts,
+        *,
+        folder: Path,
+        env: Mapping[str, str],
+        more_config: Sequence[Path] = (),
     ) -> None:
         self.otlp_grpc = f"{HOST}:{ports.grpc}"
         self.otlp_http = f"http://{HOST}:{ports.http}"
@@ -156,7 +163,7 @@ class Collector(Process):
             "OTEL_FEEDBACK_COLLECTOR_HEALTH": f"{HOST}:{ports.health}",
             "OTEL_FEEDBACK_COLLECTOR_QUEUE": str(self.queue_folder),
         }
-        command: list[str | Path] = [program, "--config", COLLECTOR_CONFIG]
+        command = [program, *(word for file in (COLLECTOR_CONFIG, *more_config) for word in ("--config", file))]
         super().__init__(name, command, folder=folder, env={**own, **env}, ready_url=self.health)
 
 
@@ -169,6 +176,7 @@ class Stack:
         env: environment variables for the Collector and Jaeger, beside those that hold addresses and folders.
         parts: the programs; those that ``find_parts`` finds by default.
         prometheus_flags: flags beside those for addresses and folders.
+        more_config: configuration that the Collectors read after the repository's and merge into it.
 
     Raises:
         PartsMissing: a program is not there (``make parts``).
@@ -183,6 +191,7 @@ class Stack:
         env: Mapping[str, str] | None = None,
         parts: Parts | None = None,
         prometheus_flags: Sequence[str] = PROMETHEUS_FLAGS,
+        more_config: Sequence[Path] = (),
     ) -> None:
         folder = folder.resolve()
         ports = ports or free_ports()
@@ -194,6 +203,7 @@ class Stack:
         self.prometheus_client = client.PrometheusClient(self.prometheus)
         self.jaeger_client = client.JaegerClient(self.jaeger)
         self._env = dict(env or {})
+        self._more_config = more_config
         self._exit = ExitStack()
         self.jaeger_process = self._make_jaeger()
         self.prometheus_process = self._make_prometheus(prometheus_flags)
@@ -252,7 +262,8 @@ class Stack:
             "OTEL_FEEDBACK_PROMETHEUS_URL": self.prometheus,
             **self._env,
         }
-        return Collector(name, self.parts.collector, ports, folder=self.folder, env=env)
+        program, more = self.parts.collector, self._more_config
+        return Collector(name, program, ports, folder=self.folder, env=env, more_config=more)
 
     def _make_jaeger(self) -> Process:
         env = {
