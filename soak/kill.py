@@ -113,7 +113,7 @@ def _kill_once(run: Run, line: Line, number: int, moment: random.Random) -> None
     some = line.captures if number % 3 == 2 else [moment.choice(line.captures)]
     killed = [
         *(some if run.kills_capture > number else []),
-        *([line.collector] if run.kills_collector > number else []),
+        *([line.stack.collector] if run.kills_collector > number else []),
     ]
     for process in killed:
         process.kill()

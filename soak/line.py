@@ -39,10 +39,10 @@ class Stored(NamedTuple):
 class Line:
     """Processes that a test kills and starts again; use ``running``."""
 
-    def __init__(self, folder: Path, captures: int, parts: Parts | None) -> None:
-        self.store = Server(folder / "data")
-        self.stack = Stack(folder / "stack", env={"OTEL_FEEDBACK_JAEGER_OTLP": self.store.grpc}, parts=parts)
-        self.collector = self.stack.collector
+    def __init__(self, folder: Path, captures: int, stack: Stack | None, store: Server) -> None:
+        self.store = store
+        self._stack = stack
+        self._target = store.grpc if stack is None else stack.otlp_grpc
         self.outbox = folder / "outbox.db"
         self.ports = choose_free(captures)
         self.captures = [self._capture(folder, port) for port in self.ports]
@@ -61,11 +61,17 @@ class Line:
             env={
                 "OTEL_FEEDBACK_HANDLE_KEYS": KEYS,
                 "OTEL_FEEDBACK_STATE_DIR": str(folder / "state"),
-                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.collector.otlp_grpc}",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._target}",
                 "OTEL_EXPORTER_OTLP_INSECURE": "true",
             },
             ready_url=f"http://127.0.0.1:{port}/healthz",
         )
+
+    @property
+    def stack(self) -> Stack:
+        """The real parts between the endpoints and the store."""
+        assert self._stack is not None, "there is no Collector here"
+        return self._stack
 
     def waiting(self) -> int:
         """Return how many feedbacks wait in the outbox."""
@@ -103,15 +109,28 @@ class Line:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, captures: int = 1, parts: Parts | None = None) -> Iterator[Line]:
-    """Run the whole way in a folder, with so many endpoints that share one outbox."""
-    line = Line(folder, captures, parts)
+def running(
+    folder: Path, *, captures: int = 1, collector: bool = True, parts: Parts | None = None, **variables: str
+) -> Iterator[Line]:
+    """Run the whole way in a folder.
+
+    Args:
+        folder: Data and logs go here.
+        captures: Endpoints, which share one outbox.
+        collector: Whether there is one, with Prometheus behind it; else the endpoints send to the store.
+        parts: The real programs; by default those that are found.
+        variables: More of the endpoints' environment.
+    """
     with contextlib.ExitStack() as ending:
-        ending.enter_context(line.store)
-        ending.enter_context(line.stack)
+        store = ending.enter_context(Server(folder / "data"))
+        stack = None
+        if collector:
+            to_store = {"OTEL_FEEDBACK_JAEGER_OTLP": store.grpc}
+            stack = ending.enter_context(Stack(folder / "stack", env=to_store, parts=parts))
+        line = Line(folder, captures, stack, store)
         for capture in line.captures:
             ending.callback(capture.kill)
-            capture.launch()
+            capture.launch(**variables)
         for capture in line.captures:
             capture.await_ready()
         yield line
