@@ -23,3 +23,23 @@ def renew_in_child(owner: T, renew: Callable[[T], None]) -> None:
             renew(alive)
 
     os.register_at_fork(after_in_child=after_fork)
+
+
+def rest_while_forking(owner: T, rest: Callable[[T], None], go_on: Callable[[T], None]) -> None:
+    """Call ``rest(owner)`` before every fork, and ``go_on(owner)`` after it in the parent.
+
+    For what a child can't make anew, such as what a library knows of its open files. As above, nothing is kept alive.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(owner)
+
+    def call(function: Callable[[T], None]) -> Callable[[], None]:
+        def hook() -> None:
+            alive = reference()
+            if alive is not None:
+                function(alive)
+
+        return hook
+
+    os.register_at_fork(before=call(rest), after_in_parent=call(go_on))

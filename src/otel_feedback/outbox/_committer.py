@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from otel_feedback._fork import renew_in_child
+from otel_feedback._fork import renew_in_child, rest_while_forking
 from otel_feedback._guard import warn_once
 from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
 
@@ -22,6 +22,9 @@ MOST_AT_ONCE: Final = 500
 
 IDLE_SECONDS: Final = 60.0
 """After which a thread without work ends; the next piece of work starts another."""
+
+FORK_SECONDS: Final = 2.0
+"""For which a fork waits at most until a transaction has ended."""
 
 
 class Session(Protocol):
@@ -70,9 +73,13 @@ class Committer(Generic[S]):
         self._begin = begin
         self._connection: sqlite3.Connection | None = None
         self._closed = False
+        self._refusal = ""
         self._thread: threading.Thread | None = None
         self._jobs: deque[_Job[S]] = deque()
         self._changed = threading.Condition()
+        self._at_work = threading.Lock()
+        self._rests = False
+        rest_while_forking(self, _rest, _go_on)
         renew_in_child(self, _start_anew)
 
     def run(self, work: Callable[[S], T]) -> T:
@@ -101,7 +108,7 @@ class Committer(Generic[S]):
     def close(self) -> None:
         """End what is under way and close the file. Can be repeated; later work is refused."""
         with self._changed:
-            self._closed = True
+            self._closed, self._refusal = True, "The outbox has been closed."
             thread = self._thread
             self._changed.notify_all()
         if thread is not None:
@@ -109,8 +116,8 @@ class Committer(Generic[S]):
 
     def _put(self, job: _Job[S]) -> None:
         with self._changed:
-            if self._closed:
-                raise DeliveryError("The outbox has been closed.")
+            if self._refusal:
+                raise DeliveryError(self._refusal)
             if len(self._jobs) >= MOST_WAITING:
                 raise DeliveryError("Too much feedback waits to be written to the outbox.")
             if self._thread is None:
@@ -133,15 +140,29 @@ class Committer(Generic[S]):
                     break
             if self._jobs:
                 return [self._jobs.popleft() for _ in range(min(len(self._jobs), MOST_AT_ONCE))]
-            connection, self._connection = self._connection, None
             if not self._closed:  # else close() waits for this thread
                 self._thread = None
-        # Without the lock, since this waits for the disk.
-        if connection is not None:
-            _close(connection)
+        # Without the lock that callers take, since this waits for the disk.
+        with self._at_work:
+            self._clear_log()
+            self._disconnect()
         return []
 
     def _commit(self, jobs: list[_Job[S]]) -> None:
+        try:
+            with self._at_work:
+                session = self._transact(jobs)
+        except Exception as error:
+            for job in jobs:
+                job.error = job.error or _refusal(error)
+            return
+        try:
+            session.written()
+        except Exception as error:
+            # It is on the disk, whoever could not be told.
+            warn_once("outbox-unheard", "otel-feedback: nobody hears of new feedback (%s).", type(error).__name__)
+
+    def _transact(self, jobs: list[_Job[S]]) -> S:
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -151,17 +172,17 @@ class Committer(Generic[S]):
                 _do(job, session)
             session.write()
             self._connection.execute("COMMIT")
-        except Exception as error:
+        except BaseException:
             # Whatever it was: a new connection finds out whether the file can be used again.
             self._disconnect()
-            for job in jobs:
-                job.error = job.error or _refusal(error)
-            return
-        try:
-            session.written()
-        except Exception as error:
-            # It is on the disk, whoever could not be told.
-            warn_once("outbox-unheard", "otel-feedback: nobody hears of new feedback (%s).", type(error).__name__)
+            raise
+        return session
+
+    def _clear_log(self) -> None:
+        """Let what was deleted leave the file's log, too, which others may have open."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -177,14 +198,6 @@ def _started(work: Callable[[], None]) -> threading.Thread:
     except RuntimeError as error:  # no more threads, or the interpreter ends
         raise DeliveryError("The outbox has no thread to write with.") from error
     return thread
-
-
-def _close(connection: sqlite3.Connection) -> None:
-    """Close a file that nobody writes now; what was deleted from it leaves its log, too, which others may have open."""
-    with contextlib.suppress(sqlite3.Error):
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with contextlib.suppress(sqlite3.Error):
-        connection.close()
 
 
 def _do(job: _Job[S], session: S) -> None:
@@ -228,13 +241,30 @@ def _resolve(jobs: Iterable[_Job[S]]) -> None:
             job.future.set_exception(job.error)
 
 
-_inherited: Final[list[sqlite3.Connection]] = []
-"""Connections of a parent process: SQLite forbids its child to use them, to close them too."""
+# SQLite keeps in the process's memory who has locked what. A child would inherit that of a transaction which never ends
+# in it, so that no connection of its own could ever write; and it may not even close its parent's.
+inherited: Final[list[sqlite3.Connection]] = []
+"""Connections of a parent that did not come to rest in time: kept open, in a child that can't use the file."""
+
+
+def _rest(committer: "Committer[Any]") -> None:
+    """Before a fork the file is closed; it is opened again by the next piece of work."""
+    committer._rests = committer._at_work.acquire(timeout=FORK_SECONDS)  # noqa: SLF001 - this module's own class
+    if committer._rests:  # noqa: SLF001
+        committer._disconnect()  # noqa: SLF001
+
+
+def _go_on(committer: "Committer[Any]") -> None:
+    if committer._rests:  # noqa: SLF001 - as above
+        committer._at_work.release()  # noqa: SLF001
 
 
 def _start_anew(committer: "Committer[Any]") -> None:
     """A forked child has neither the thread nor anybody who waits for it."""
-    if committer._connection is not None:  # noqa: SLF001 - this module's own class
-        _inherited.append(committer._connection)  # noqa: SLF001
+    if committer._connection is not None:  # noqa: SLF001 - as above
+        inherited.append(committer._connection)  # noqa: SLF001
+    if not committer._rests:  # noqa: SLF001
+        committer._refusal = "This process was forked while the outbox was being written. Start it by other means."  # noqa: SLF001
     committer._connection, committer._thread = None, None  # noqa: SLF001
     committer._jobs, committer._changed = deque(), threading.Condition()  # noqa: SLF001
+    committer._at_work = threading.Lock()  # noqa: SLF001

@@ -17,14 +17,20 @@ BUSY_SECONDS: Final = 10.0
 """How long one process waits for another to end its transaction."""
 
 _SCHEMA: Final = (
-    "CREATE TABLE interactions (target BLOB PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL) "
-    "WITHOUT ROWID",
+    (
+        "CREATE TABLE interactions (target BLOB PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL) "
+        "WITHOUT ROWID"
+    ),
     "CREATE INDEX interactions_by_expiry ON interactions (expires_at)",
     "CREATE TABLE resources (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL UNIQUE)",
-    "CREATE TABLE queue (number INTEGER PRIMARY KEY AUTOINCREMENT, accepted_ns INTEGER NOT NULL, "
-    "tries INTEGER NOT NULL DEFAULT 0, resource INTEGER NOT NULL, carrier TEXT NOT NULL)",
-    "CREATE TABLE set_aside (number INTEGER PRIMARY KEY, accepted_ns INTEGER NOT NULL, resource INTEGER NOT NULL, "
-    "carrier TEXT NOT NULL, why TEXT NOT NULL)",
+    (
+        "CREATE TABLE queue (number INTEGER PRIMARY KEY AUTOINCREMENT, accepted_ns INTEGER NOT NULL, "
+        "tries INTEGER NOT NULL DEFAULT 0, resource INTEGER NOT NULL, carrier TEXT NOT NULL)"
+    ),
+    (
+        "CREATE TABLE set_aside (number INTEGER PRIMARY KEY, accepted_ns INTEGER NOT NULL, resource INTEGER NOT NULL, "
+        "carrier TEXT NOT NULL, why TEXT NOT NULL)"
+    ),
     "CREATE TABLE totals (depth INTEGER NOT NULL, bytes INTEGER NOT NULL)",
     "INSERT INTO totals VALUES (0, 0)",
     f"PRAGMA application_id = {APPLICATION_ID}",

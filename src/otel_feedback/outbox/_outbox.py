@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from opentelemetry.sdk.resources import Resource
 
 from otel_feedback._carrier import Carrier, host_resource
-from otel_feedback._fork import renew_in_child
+from otel_feedback._fork import renew_in_child, rest_while_forking
 from otel_feedback._votes import Ballot, Transition
 from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
 from otel_feedback.outbox import _queue
 from otel_feedback.outbox._book import Book, prune
-from otel_feedback.outbox._committer import Committer
+from otel_feedback.outbox._committer import FORK_SECONDS, Committer, inherited
 from otel_feedback.outbox._database import open_database
 from otel_feedback.outbox._rows import Counts, Row, pack, pack_resource
 
@@ -73,6 +73,8 @@ class Outbox:
         self._reading = threading.Lock()
         self._news = threading.Event()
         self._version = -1
+        self._rests = False
+        rest_while_forking(self, _rest, _go_on)
         renew_in_child(self, _start_anew)
 
     @property
@@ -275,13 +277,21 @@ class _Session:
             self._outbox._tell()  # noqa: SLF001 - as above
 
 
+def _rest(outbox: Outbox) -> None:
+    """Before a fork the file is closed, as the committer closes it: a child can't use what its parent has open."""
+    outbox._rests = outbox._reading.acquire(timeout=FORK_SECONDS)  # noqa: SLF001 - this module's own class
+    if outbox._rests:  # noqa: SLF001
+        outbox._forget_reader()  # noqa: SLF001
+
+
+def _go_on(outbox: Outbox) -> None:
+    if outbox._rests:  # noqa: SLF001 - as above
+        outbox._reading.release()  # noqa: SLF001
+
+
 def _start_anew(outbox: Outbox) -> None:
     """A forked child has no part in its parent's connection, and a lock that nobody may let go of."""
-    if outbox._reader is not None:  # noqa: SLF001 - this module's own class
-        _inherited.append(outbox._reader)  # noqa: SLF001
+    if outbox._reader is not None:  # noqa: SLF001 - as above
+        inherited.append(outbox._reader)  # noqa: SLF001
     outbox._reader, outbox._session = None, None  # noqa: SLF001
     outbox._reading, outbox._news = threading.Lock(), threading.Event()  # noqa: SLF001
-
-
-_inherited: Final[list[sqlite3.Connection]] = []
-"""Connections of a parent process: SQLite forbids its child to use them, to close them too."""
