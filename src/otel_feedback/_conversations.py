@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_feedback import _likeness
+from otel_feedback._handle import Handle
 
 if TYPE_CHECKING:
     from otel_feedback._likeness import Features
@@ -40,13 +41,13 @@ class Found(NamedTuple):
     """One signal that was found.
 
     Attributes:
-        handle: Of the answer that it judges.
+        handle: What the handle of the answer says that it judges.
         signal: Name in the signal table.
         value: As that takes it.
         confidence: In [0, 1]; None for the table's.
     """
 
-    handle: str
+    handle: Handle
     signal: str
     value: float | bool
     confidence: float | None = None
@@ -63,7 +64,7 @@ class Turn:
         framed: Whether the question may be in the midst of a prompt's own words: then those must not pass for likeness.
         place: Where such prompts are made.
         request: The request that several answers may have in common.
-        handle: Gives the handle once the answer can be judged, and None before.
+        handle: Gives it once the answer can be judged, and None before.
         signals: What was recorded of it.
         ended: Seconds of the clock.
     """
@@ -74,7 +75,7 @@ class Turn:
     framed: bool = False
     place: str = ""
     request: Key | None = None
-    handle: Callable[[], str | None] = lambda: None
+    handle: Callable[[], Handle | None] = lambda: None
     signals: set[str] = dataclasses.field(default_factory=set)
     ended: float = 0.0
 
@@ -112,12 +113,12 @@ class Conversations:
         handle = before.handle()
         return Found(handle, *found) if handle is not None else None
 
-    def end(self, key: Key, handle: str | None, now: float, window: float) -> None:
+    def end(self, key: Key, handle: Callable[[], Handle | None] | None, now: float, window: float) -> None:
         """Note that an answer is complete; without a handle, that it came to nothing.
 
         Args:
             key: The interaction.
-            handle: Its handle.
+            handle: Gives its handle.
             now: Seconds of the clock.
             window: Seconds after which it counts as abandoned; 0 = never.
         """
@@ -128,7 +129,7 @@ class Conversations:
             self._forget(turn)
             self._last.pop(turn.conversation, None)
             return
-        turn.handle = lambda: handle
+        turn.handle = handle
         turn.ended = now
         self._last.move_to_end(turn.conversation)
         if window and not turn.signals:
@@ -141,7 +142,7 @@ class Conversations:
         if turn is not None:
             turn.signals.add(signal)
 
-    def leave(self, key: Key, handle: str) -> Found | None:
+    def leave(self, key: Key, handle: Handle) -> Found | None:
         """Say what it tells that who read an answer has gone before its end."""
         turn = self._turns.get(key)
         if turn is not None and ABANDON in turn.signals:

@@ -18,6 +18,7 @@ from typing import Final
 from otel_feedback import _guard, _ledger, _likeness, _runtime, semconv
 from otel_feedback._conversations import ABANDON, Conversations, Found, Key, Turn
 from otel_feedback._facts import FactSheet, Question
+from otel_feedback._handle import Handle
 
 MAX_EVENTS: Final = 1_000
 """Events that wait for the thread; what comes while it can't keep up is not followed."""
@@ -116,13 +117,16 @@ class Follower:
     def ended(self, sheet: FactSheet, *, answered: bool) -> None:
         """Note that an answer is complete, or that it failed."""
         settings = _runtime.settings()
-        handle = _ledger.issue(sheet) if answered and sheet.is_interaction else None
+        codec = _runtime.codec()
+        handle = None
+        if answered and sheet.is_interaction and codec is not None:
+            handle = partial(_ledger.reference_to, sheet, codec.now())
         window = settings.abandon_seconds if ABANDON in settings.derive else 0.0
         self.conversations.end(sheet.key, handle, self._clock(), window)
 
     def left(self, sheet: FactSheet) -> Found | None:
         """Note that who read an answer has gone before its end."""
-        handle = _ledger.issue(sheet) if sheet.is_interaction else None
+        handle = _ledger.reference_to(sheet) if sheet.is_interaction else None
         return self.conversations.leave(sheet.key, handle) if handle is not None else None
 
     def judged(self, key: Key, signal: str) -> None:
@@ -243,9 +247,9 @@ def _consider(sheet: FactSheet) -> None:
 # --- In the thread -------------------------------------------------------------------------------------------------
 
 
-def _handle_once_given(sheet: FactSheet) -> str | None:
-    """Make the handle of an answer that still runs: of one that nobody has seen the next question says nothing."""
-    return _ledger.issue(sheet) if sheet.handed and sheet.is_interaction else None
+def _handle_once_given(sheet: FactSheet) -> Handle | None:
+    """Refer to an answer that still runs: of one that nobody has seen the next question says nothing."""
+    return _ledger.reference_to(sheet) if sheet.handed and sheet.is_interaction else None
 
 
 def _stands_for(conversation: tuple[str, str | None]) -> bytes:

@@ -16,6 +16,7 @@ from opentelemetry import trace
 from otel_feedback import _facts, _guard, _runtime, semconv
 from otel_feedback._dialects import Role
 from otel_feedback._facts import Call, CallNote, FactSheet, Kind, PromptStamp
+from otel_feedback._handle import Handle
 
 Key = tuple[int, int]
 """(trace id, span id)."""
@@ -261,24 +262,39 @@ def current_call() -> CallNote | None:
 
 
 def handle_of(sheet: FactSheet) -> str | None:
-    """Make the handle of an interaction to be given away, with the facts known by now; None as ``issue``."""
-    handle = issue(sheet)
-    if handle is not None:
-        sheet.handed = True
-    return handle
-
-
-def issue(sheet: FactSheet) -> str | None:
-    """Make the handle of an interaction for our own use; None without a key or a valid span."""
+    """Make the handle of an interaction, with the facts known by now; None without a key or a valid span."""
     codec = _runtime.codec()
     context = sheet.context
     if codec is None or not codec.can_issue or not context.is_valid:
         return None
     facts = sheet.facts()
+    sheet.handed = True
     return codec.issue(
         trace_id=context.trace_id,
         span_id=context.span_id,
         sampled=context.trace_flags.sampled,
         facts=facts,
         user=facts.get(semconv.USER_HASH),
+    )
+
+
+def reference_to(sheet: FactSheet, issued_at: int | None = None) -> Handle | None:
+    """Return what the handle of an interaction says, for our own use; None where there could be none.
+
+    Args:
+        sheet: The interaction.
+        issued_at: Second since the epoch at which it was answered; None for now.
+    """
+    codec = _runtime.codec()
+    context = sheet.context
+    if codec is None or not codec.can_issue or not context.is_valid:
+        return None
+    facts = sheet.facts()
+    return codec.refer(
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        sampled=context.trace_flags.sampled,
+        facts=facts,
+        user=facts.get(semconv.USER_HASH),
+        issued_at=codec.now() if issued_at is None else issued_at,
     )

@@ -17,7 +17,7 @@ from otel_feedback._carrier import Delivery, SpanDelivery, build_carrier
 from otel_feedback._conversations import Found
 from otel_feedback._feedback import read_feedback
 from otel_feedback._guard import failed, is_strict, warn_once
-from otel_feedback._handle import HandleCodec
+from otel_feedback._handle import Handle, HandleCodec
 from otel_feedback._settings import Settings
 from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Signal, SignalTable
 from otel_feedback._votes import Ballot, MemoryVoteBook, Transition, VoteBook, VoteKey
@@ -166,7 +166,7 @@ class Recorder:
         """Check a feedback in every part, and find out all but what it does to its vote.
 
         Args:
-            handle: Of the interaction.
+            handle: Of the interaction; or what one says, where this process knows it by itself.
             signal: As ``record``.
             value: As ``record``.
             id: As ``record``.
@@ -184,7 +184,7 @@ class Recorder:
             InvalidHandleError: The handle is not accepted.
             InvalidFeedbackError: Some part cannot be understood.
         """
-        target = self._codec.read(handle)
+        target = handle if isinstance(handle, Handle) else self._codec.read(handle)
         feedback = read_feedback(
             self._own_signals or _table[0],
             signal,

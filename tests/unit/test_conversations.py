@@ -34,7 +34,7 @@ def turn(number, text, conversation="c", **more):
 def say(talks, number, text, conversation="c", *, now=0.0, window=0.0, **more):
     """Ask and answer; return what the question told."""
     found = talks.ask(turn(number, text, conversation, **more), now)
-    talks.end((1, number), f"h{number}", now, window)
+    talks.end((1, number), lambda: f"h{number}", now, window)
     return found
 
 
@@ -75,7 +75,7 @@ def test_an_answer_that_nobody_has_seen_is_not_judged(talks):
     """Double clicks and clients that try again ask the same while the first is still being answered."""
     talks.ask(turn(1, "a b"), 0.0)
     assert say(talks, 2, "a b") is None
-    talks.end((1, 1), "h1", 0.0, WINDOW)
+    talks.end((1, 1), lambda: "h1", 0.0, WINDOW)
     assert say(talks, 3, "a b").handle == "h2"
 
 
@@ -138,7 +138,7 @@ def test_age_is_counted_from_the_answers_end(talks):
     """A stream that runs for long keeps nothing else from being forgotten."""
     talks.ask(turn(1, "a b", "long"), 0.0)
     say(talks, 2, "c d", "short", now=1.0)
-    talks.end((1, 1), "h1", 100.0, 0.0)
+    talks.end((1, 1), lambda: "h1", 100.0, 0.0)
     assert talks.next_time() == 1.0 + MAX_AGE
     talks.pass_time(1.0 + MAX_AGE)
     assert say(talks, 3, "a b", "long", now=99.0 + MAX_AGE).handle == "h1"
@@ -183,7 +183,7 @@ def test_a_judgement_that_comes_before_the_end_is_a_sign(talks):
     """Of a stream that was voted on while it ran no window starts."""
     talks.ask(turn(1, "a b"), 0.0)
     talks.judge((1, 1), "thumbs")
-    talks.end((1, 1), "h1", 0.0, WINDOW)
+    talks.end((1, 1), lambda: "h1", 0.0, WINDOW)
     assert talks.pass_time(WINDOW) == []
 
 
