@@ -119,7 +119,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m soak fuzz")
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--described", type=int, default=5_000, help="examples of schemathesis")
+    parser.add_argument("--described", type=int, default=1_000, help="examples of schemathesis")
     parser.add_argument("--guided", type=int, default=1_000_000, help="runs of atheris")
     options = parser.parse_args(arguments)
     try:

@@ -96,8 +96,8 @@ def capturing(*arguments: str, port: int = 0, **variables: str) -> Iterator[Capt
                 process.kill()
 
 
-def handles() -> Iterator[str]:
-    """Make handles of ever new interactions."""
+def handles(first: int = 1) -> Iterator[str]:
+    """Make handles of ever new interactions, numbered from the first on."""
     codec = HandleCodec(Keyring.from_text(KEYS))
-    for number in itertools.count(1):
+    for number in itertools.count(first):
         yield codec.issue(trace_id=number << 64 | 1, span_id=number, sampled=True, facts={})

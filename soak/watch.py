@@ -14,7 +14,16 @@ LONGEST_ECHO: Final = 8
 MOST_ANSWERS: Final = 60
 """Different refusals: who repeats input has more."""
 
-_WORDS: Final = "\n".join([*FeedbackBody.model_fields, "original", "corrected", "application/json", "content-encoding"])
+_WORDS: Final = "\n".join(
+    [
+        *FeedbackBody.model_fields,
+        "original",
+        "corrected",
+        "application/json",
+        "application/problem+json",
+        "content-encoding",
+    ]
+)
 """What we say ourselves and a sender may say, too."""
 
 
