@@ -85,11 +85,11 @@ def by_connections(seconds: float, *, connections: int = CONNECTIONS) -> Outcome
     return outcome
 
 
-def by_backlog(seconds: float) -> Outcome:
+def by_backlog(seconds: float, *, most_mib: int = 1) -> Outcome:
     """Send more than may wait while nobody takes it: the rest gets 503, and all that was acknowledged arrives later."""
     with receiving() as receiver:
         receiver.away.set()
-        with _capture(receiver, *NO_LIMITS, OTEL_FEEDBACK_OUTBOX_MIB="1") as capture:
+        with _capture(receiver, *NO_LIMITS, OTEL_FEEDBACK_OUTBOX_MIB=str(most_mib)) as capture:
             outcome = _flood("backlog", capture, receiver, seconds, connections=100, at_once=4)
     assert {"202", "503"} == set(outcome.statuses), outcome
     return outcome
@@ -122,6 +122,8 @@ def _flood(
         memory=(before, most, after),
     )
     assert acknowledged, f"it took nothing in: {outcome}"
+    answered = {second for one in sent for second in one.by_second}
+    assert len(answered) >= seconds / 2, f"it took nothing in for most of the time: {outcome}"
     lost = acknowledged - receiver.spans.keys()
     assert not lost, f"{len(lost)} that it acknowledged did not arrive: {outcome}"
     assert all(len(set(one)) == 1 for one in spans), f"a feedback is in two spans: {outcome}"
