@@ -31,6 +31,8 @@ _SCHEMA: Final = (
         "CREATE TABLE set_aside (number INTEGER PRIMARY KEY, accepted_ns INTEGER NOT NULL, resource INTEGER NOT NULL, "
         "carrier TEXT NOT NULL, why TEXT NOT NULL)"
     ),
+    # Numbers of no two files are alike: what is still known of a file that was replaced says nothing of the new one's.
+    "INSERT INTO sqlite_sequence VALUES ('queue', abs(random() % 1000000000) * 1000000000)",
     "CREATE TABLE totals (depth INTEGER NOT NULL, bytes INTEGER NOT NULL)",
     "INSERT INTO totals VALUES (0, 0)",
     f"PRAGMA application_id = {APPLICATION_ID}",
@@ -39,7 +41,7 @@ _SCHEMA: Final = (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open an outbox's file, and make it where it is missing: mode 0600, folders 0700.
+    """Open an outbox's file, and make it where it is missing: mode 0600, its folder 0700.
 
     Raises:
         ConfigurationError: It can't be opened, or it is something else; the message says what to do.
