@@ -14,6 +14,8 @@ from functools import cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from otel_feedback import _wording
+
 MAX_READ: Final = 100_000
 """Characters of a question that are looked at; of a longer one also its length."""
 
@@ -31,86 +33,6 @@ _SOFT: Final = 0.55
 
 _LIGHT: Final = 0.1
 """What a function word weighs beside a content word's 0.4 to 1."""
-
-_FUNCTION: Final = frozenset(
-    """
-    a an the of to in on at by for from with without about as is are was were be been am do does did can could will
-    would should may might must shall has have had i you he she it we they me my your our their its us them this
-    that these those there here and or but if so then what which who how when where why please der die das den dem
-    des ein eine einen einem einer eines und oder aber wenn von vom zu zum zur mit im am an auf aus bei fur ist sind
-    war hat habe haben kann kann man ich du er sie es wir ihr mir mich mein meine meinen meiner meinem dass wie was
-    wo wer wann warum welche welcher welches bitte muss darf soll wird werden el la los las un una unos unas de del
-    al en con por para que y o si es son fue ser estar esta hay mi mis tu su sus me te se lo le como cual cuales
-    cuando donde quien puedo puede tengo tiene le les des du au aux et ou dans sur pour par avec sans que qui quoi
-    est sont sera etre ai a as je tu il elle nous vous ils mon ma mes ton ta ses son sa ce cet cette ces se ne pas
-    comment quel quelle quels quelles quand pourquoi combien y en dois peut puis faut l d j m n s c qu t
-    """.split()  # noqa: SIM905 - words read best as a text
-)
-_LIGHT_HAN: Final = frozenset(
-    "的了吗呢么是在有我你您他她它们怎样什为何如这那哪里个把被和与会能可以要请问吧啊一就都也还何"
-)
-
-_NEGATIONS: Final = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "without",
-        "cannot",
-        "dont",
-        "doesnt",
-        "cant",
-        "isnt",
-        "nicht",
-        "kein",
-        "keine",
-        "keinen",
-        "ohne",
-        "nie",
-        "sin",
-        "nunca",
-        "pas",
-        "jamais",
-        "sans",
-    ]
-)
-_NEGATED: Final = re.compile("ない|ません|いけな|だめ|不|没有|无法|别")
-
-_OPPOSITES: Final = ("dis", "des", "un", "en", "de", "il", "im", "in", "ir")
-"""Beginnings that turn a word into its opposite, or the other way round (encode, decode)."""
-
-_QUESTIONS: Final[tuple[re.Pattern[str], ...]] = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\bwhere\b|\bwo\b|\bwohin\b|\bdonde\b|\bou\b(?! non)|どこ|哪里|哪儿|在哪",
-        (
-            r"\bwhen\b|\bhow (?:long|soon|often)\b|\bwann\b|\bwie (?:lange|oft)\b|\bcuando\b"
-            r"|\bcuanto (?:tarda|tiempo)\b|\bquand\b|\bcombien de (?:temps|jours)\b|いつ|何日|何時|多久|几天|什么时候"
-        ),
-        r"\bhow (?:much|many)\b|\bwie ?viele?\b|\bcuant[oa]s?\b|\bcombien\b|いくら|いくつ|多少",
-        r"\bwho(?:se|m)?\b|\bwer\b|\bwem\b|\bwen\b|\bquien(?:es)?\b|\bqui\b|誰|だれ|谁",
-        r"\bwhy\b|\bwarum\b|\bwieso\b|\bpor que\b|\bpourquoi\b|なぜ|どうして|为什么|为何",
-        (
-            r"\bhow (?:do|can|to|should|would)\b|\bwie (?:kann|mache|soll|muss)\b|\bcomo\b|\bcomment\b|どうすれば|方法"
-            r"|怎么|怎样|如何"
-        ),
-    )
-)
-"""What is asked for: a place, a time, a number, a person, a reason, a way."""
-
-_THANKS: Final = re.compile(
-    r"\b(?:thanks?|thx|great|perfect|danke|super geklappt|gracias|merci)\b|ありがとう|助かりました|谢谢|感谢|多谢"
-)
-_ONWARD: Final = re.compile(
-    r"^\W*(?:and|now|then|also|next|und|jetzt|nun|dann|y|ahora|tambien|luego|et|maintenant|ensuite|aussi)\b"
-    r"|^(?:では|それでは|次に|あと|那么|那|接下来|然后|另外)|\b(?:instead|as well)\b"
-)
-_REPAIR: Final = re.compile(
-    r"\b(?:i mean|i meant|i don'?t mean|not what i|again|once more|repeat|misunderstood|wasn'?t clear|didn'?t work"
-    r"|answer my question|are you sure|ich meinte|ich meine|nochmal|noch einmal|falsch|quise decir|me refiero|repito"
-    r"|otra vez|de nuevo|je voulais dire|je repete|encore une fois)\b|^no\b|^nein\b|^non\b"
-    r"|もう一度|そうではなく|そうじゃなく|ではなくて|再问|再说一遍|不是|我是说|我问的是"
-)
 
 _WORD: Final = re.compile(
     r"(?P<han>[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
@@ -205,7 +127,7 @@ def features(text: str) -> Features:
     for script, token in tokens:
         hashed = _hash(token)
         order.append(hashed)
-        says_little = script == "hira" or token in _FUNCTION or token in _LIGHT_HAN
+        says_little = script == "hira" or token in _wording.FUNCTION or token in _wording.LIGHT_HAN
         if says_little:
             light.add(hashed)
         if any(map(str.isdigit, token)):
@@ -217,7 +139,7 @@ def features(text: str) -> Features:
         pair = before + token
         weight = _LIGHT if says_little else 0.35
         if len(pair) > 1:
-            weight = (weight + (_LIGHT if before in _LIGHT_HAN or _is_hiragana(before) else 0.35)) / 2
+            weight = (weight + (_LIGHT if before in _wording.LIGHT_HAN or _is_hiragana(before) else 0.35)) / 2
         made = _hash(pair)
         words[made] = Word(weight, 0, made)
         before = token
@@ -227,11 +149,11 @@ def features(text: str) -> Features:
         words=words,
         light=frozenset(light),
         numbers=frozenset(numbers),
-        asked=sum(1 << bit for bit, pattern in enumerate(_QUESTIONS) if pattern.search(plain)),
-        negated=bool(_NEGATED.search(plain)) or any(token.replace("'", "") in _NEGATIONS for _, token in tokens),
-        thanks=bool(_THANKS.search(plain)),
-        onward=bool(_ONWARD.search(plain)),
-        repair=bool(_REPAIR.search(plain)),
+        asked=sum(1 << bit for bit, pattern in enumerate(_wording.QUESTIONS) if pattern.search(plain)),
+        negated=bool(_wording.NEGATED.search(plain)) or any(token.replace("'", "") in _wording.NEGATIONS for _, token in tokens),
+        thanks=bool(_wording.THANKS.search(plain)),
+        onward=bool(_wording.ONWARD.search(plain)),
+        repair=bool(_wording.REPAIR.search(plain)),
     )
 
 
@@ -248,7 +170,7 @@ def _word(token: str, hashed: int, *, light: bool, number: bool) -> Word:
         for at in range(len(around) - 1):
             letters |= 1 << (_hash(around[at : at + 2]) & 255)
     root = hashed
-    for beginning in _OPPOSITES:
+    for beginning in _wording.OPPOSITES:
         if token.startswith(beginning) and len(token) >= len(beginning) + 3:
             root = _hash(token[len(beginning) :])
             break
