@@ -236,13 +236,11 @@ class Numbers:
 
     def implicit(self) -> str:
         """Implicit signals, by row and signal: copied, edited, asked again, ..."""
-        wanted = {**self.view.filters, KIND: semconv.IMPLICIT}
-        return self.increase.of(self.view.votes, wanted, (*self.by, SIGNAL))
+        return self.increase.of(self.view.votes, self._implicit(), (*self.by, SIGNAL))
 
     def implicit_share(self) -> str:
         """Implicit signals per sampled answer, by row and signal, where there are enough answers."""
-        wanted = {**self.view.filters, KIND: semconv.IMPLICIT, SAMPLED: "true"}
-        signals = self.increase.of(self.view.votes, wanted, (*self.by, SIGNAL))
+        signals = self.increase.of(self.view.votes, self._implicit(**{SAMPLED: "true"}), (*self.by, SIGNAL))
         return f"{signals} / on ({', '.join(self.by)}) group_left () {self._enough_interactions()}"
 
     def implicit_answers(self) -> str:
@@ -258,6 +256,10 @@ class Numbers:
 
     def _explicit(self, **more: str) -> dict[str, str]:
         return {**self.view.filters, KIND: semconv.EXPLICIT, **more}
+
+    def _implicit(self, **more: str) -> dict[str, str]:
+        """Match each signal on an answer once: who copies more of it later has not copied it twice."""
+        return {**self.view.filters, KIND: semconv.IMPLICIT, PREVIOUS: semconv.UNSET, **more}
 
     def _enough_interactions(self) -> str:
         return f"({self.interactions()} >= {ENOUGH})"

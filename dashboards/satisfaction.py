@@ -137,7 +137,8 @@ def _implicit(variant: Variant, view: queries.View, own: str) -> table.Panel:
         f"Implicit signals by {own}",
         "What people did with answers without being asked: copied them, asked again, gave up, ... They stand beside "
         "satisfaction, never in it. *Per answer* is signals on sampled answers / sampled answers given in the range, "
-        f"where there are at least {queries.ENOUGH} answers (n); several signals on one answer count each. "
+        f"where there are at least {queries.ENOUGH} answers (n); several signals on one answer count each, "
+        "the same one again (more of it was copied, it was taken back) doesn't. "
         f"{variant.caveat}",
         (*view.rows, queries.SIGNAL),
         [

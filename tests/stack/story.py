@@ -147,7 +147,8 @@ def _all_kinds(shop: Sender) -> None:
     shop.vote(several, NEGATIVE, signal="helpful")
     for number in range(20):
         answer = shop.answer(ASK_2)
-        shop.vote(answer, POSITIVE, signal="copy", kind=semconv.IMPLICIT)
+        for _ in range(1 + (number == 0)):
+            shop.vote(answer, POSITIVE, signal="copy", kind=semconv.IMPLICIT)
         if number < 4:
             shop.vote(answer, NEGATIVE, signal="rephrase", kind=semconv.IMPLICIT)
         if number < 9:

@@ -177,6 +177,14 @@ CASES = {
     "copy, by the keyboard": Case(
         at_the_page(lambda page: page.copy(28)), "copy", IMPLICIT, BY_PAGE, (Said(POSITIVE, 0.44, "copied"),), 0.9
     ),
+    "copy, more of it later": Case(
+        at_the_page(lambda page: page.copy(28, len(KNOWN))),
+        "copy",
+        IMPLICIT,
+        BY_PAGE,
+        (Said(POSITIVE, 0.44, "copied"), Said(POSITIVE, 1.0, "copied")),
+        0.9,
+    ),
     "edit, at use": Case(
         at_the_page(lambda page: page.add_and_use(" Bring a coat.")),
         "edit",

@@ -128,10 +128,11 @@ def response_rate(window: Window, names: tuple[str, ...]) -> Numbers:
 
 
 def implicit(window: Window, names: tuple[str, ...], *, sampled_only: bool = False) -> Numbers:
-    """Implicit signals by row and signal, those that were ever seen."""
+    """Implicit signals by row and signal, those that were ever seen; one that comes again on an answer is the same."""
 
     def of(votes: list[Vote]) -> list[Vote]:
-        return [one for one in votes if one.kind == semconv.IMPLICIT and (one.answer.sampled or not sampled_only)]
+        new = [one for one in votes if one.kind == semconv.IMPLICIT and one.previous == semconv.UNSET]
+        return [one for one in new if one.answer.sampled or not sampled_only]
 
     found = Counter((*key(one.answer, names), one.signal) for one in of(window.votes))
     seen = {(*key(one.answer, names), one.signal) for one in of(window.upto_end().votes)}

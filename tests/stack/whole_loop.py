@@ -148,14 +148,6 @@ class Loop:
 
     # --- How it runs ----------------------------------------------------------------------------------------------
 
-    def start(self, stop: Callable[[Process], Any]) -> None:
-        """Start services and captures together; each is handed to ``stop`` before."""
-        for process in self.processes:
-            stop(process)
-            process.launch()
-        for process in self.processes:
-            process.await_ready(timeout=60)
-
     def _service(self, name: str, port: int, **more: str) -> Process:
         words = [
             str(PROGRAMS / "opentelemetry-instrument"),
@@ -192,16 +184,20 @@ def running_loop(folder: Path, parts: Parts) -> Iterator[Loop]:
     """Run everything; the Collector keeps content, and sends to the store what it sends to Jaeger."""
     addresses, up = free_addresses(), free_up_ports()
     env = {"OTEL_FEEDBACK_COLLECTOR_CONTENT": "keep", "OTEL_FEEDBACK_TEST_STORE": up.otlp_grpc}
-    provider, store = make_provider(folder, addresses), make_up(folder, up, data=folder / "data")
+    stack = Stack(folder, parts=parts, env=env, more_config=[HERE / "collector-store.yaml"])
+    loop = Loop(stack, up, folder, f"{addresses.provider_url}/v1")
+    processes = [
+        make_provider(folder, addresses),
+        make_up(folder, up, data=folder / "data"),
+        *loop.processes,
+    ]
     with contextlib.ExitStack() as ending:
-        for process in (provider, store):
+        ending.callback(loop.client.close)
+        for process in processes:
             ending.callback(process.stop)
             process.launch()
-        stack = ending.enter_context(Stack(folder, parts=parts, env=env, more_config=[HERE / "collector-store.yaml"]))
-        loop = Loop(stack, up, folder, f"{addresses.provider_url}/v1")
-        ending.callback(loop.client.close)
-        loop.start(lambda process: ending.callback(process.stop))
-        for process in (provider, store):
+        ending.enter_context(stack)
+        for process in processes:
             process.await_ready(timeout=60)
         yield loop
 
