@@ -6,13 +6,11 @@ Only the last question of each, as hashes without a text, for an hour. Pure: one
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_feedback import _likeness
 from otel_feedback._handle import Handle
-
-if TYPE_CHECKING:
-    from otel_feedback._likeness import Features
+from otel_feedback._likeness import Features
 
 Key = tuple[int, int]
 """(trace id, span id) of an interaction."""
@@ -60,7 +58,7 @@ class Turn:
     Attributes:
         key: The interaction.
         conversation: Stands for the conversation, and for who asks where that is known.
-        question: What was asked; None where nothing tells.
+        question: What was asked; only a digest where it is too long to compare, and None where nothing tells.
         framed: Whether the question may be in the midst of a prompt's own words: then those must not pass for likeness.
         place: Where such prompts are made.
         request: The request that several answers may have in common.
@@ -71,7 +69,7 @@ class Turn:
 
     key: Key
     conversation: bytes
-    question: "Features | None" = None
+    question: Features | bytes | None = None
     framed: bool = False
     place: str = ""
     request: Key | None = None
@@ -108,7 +106,7 @@ class Conversations:
         found = _compared(before.question, turn.question)
         if found is None or found[0] in before.signals:
             return None
-        if found[0] == REPHRASE and turn.framed and _alike_to(foreign, turn.question):
+        if found[0] == REPHRASE and turn.framed and _alike(foreign, turn.question):
             return None
         handle = before.handle()
         return Found(handle, *found) if handle is not None else None
@@ -191,9 +189,9 @@ class Conversations:
         self._turns.pop(turn.key, None)
         self._waiting.pop(turn.key, None)
 
-    def _foreign(self, turn: Turn) -> "Features | None":
+    def _foreign(self, turn: Turn) -> Features | None:
         """Return what another conversation asked last at the same place, and remember this one's question."""
-        if not turn.framed or turn.question is None:
+        if not turn.framed or turn.question is None or isinstance(turn.question, bytes):
             return None
         others = [each for each in self._asked_at.pop(turn.place, ()) if each[0] != turn.conversation]
         self._asked_at[turn.place] = ((turn.conversation, turn.question), *others[:1])
@@ -202,12 +200,14 @@ class Conversations:
         return others[0][1] if others else None
 
 
-def _alike_to(foreign: "Features | None", question: "Features") -> bool:
+def _alike(foreign: Features | None, question: Features | bytes) -> bool:
     """Say whether even a stranger's question is like this one, for all that is known."""
-    return foreign is None or _likeness.likeness(foreign, question) > ASKED_AGAIN
+    return foreign is None or isinstance(question, bytes) or _likeness.likeness(foreign, question) > ASKED_AGAIN
 
 
-def _compared(before: "Features", now: "Features") -> tuple[str, float | bool, float | None] | None:
+def _compared(before: Features | bytes, now: Features | bytes) -> tuple[str, float | bool, float | None] | None:
+    if isinstance(before, bytes) or isinstance(now, bytes):
+        return (REGENERATE, True, None) if before == now else None
     if _likeness.same(before, now):
         return REGENERATE, True, None
     value = _likeness.likeness(before, now)

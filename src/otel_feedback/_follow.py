@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -19,15 +20,22 @@ from otel_feedback import _guard, _ledger, _likeness, _runtime, semconv
 from otel_feedback._conversations import ABANDON, Conversations, Found, Key, Turn
 from otel_feedback._facts import FactSheet, Question
 from otel_feedback._handle import Handle
+from otel_feedback._likeness import Features
 
 MAX_EVENTS: Final = 1_000
 """Events that wait for the thread; what comes while it can't keep up is not followed."""
 
-MAX_QUESTION: Final = 20_000
-"""Characters of a question; a longer one is none that somebody typed."""
+MAX_QUESTION: Final = 2_000
+"""Characters of a question that is compared, which takes 4 ms; of a longer one it is only seen that it is the same."""
+
+MAX_TEXT: Final = 200_000
+"""Characters of a text that is looked at."""
 
 BARE_QUESTION: Final = 500
 """Characters of one line that a user's message may have to be taken for the question and nothing else."""
+
+_KEY: Final = secrets.token_hex(16)
+"""Keeps digests of texts from being looked up elsewhere."""
 
 Event = Callable[[], Found | None]
 
@@ -105,7 +113,7 @@ class Follower:
         turn = Turn(
             sheet.key,
             _stands_for(conversation),
-            _likeness.features(text) if text else None,
+            _question_of(text) if text else None,
             framed,
             sheet.stamp().name,
             sheet.request_key,
@@ -255,15 +263,24 @@ def _handle_once_given(sheet: FactSheet) -> Handle | None:
 def _stands_for(conversation: tuple[str, str | None]) -> bytes:
     """Return what tells conversations apart and shows neither: two people in one conversation follow nobody's."""
     name, user = conversation
-    text = f"{user or ''}\n{name}"
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return _digest(f"{user or ''}\n{name}")
+
+
+def _question_of(text: str) -> Features | bytes:
+    if len(text) <= MAX_QUESTION:
+        return _likeness.features(text)
+    return _digest(" ".join(text.casefold().split()))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b((_KEY + text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _text_of(question: Question | None) -> tuple[str | None, bool]:
     """Return the text of a question, and whether a prompt's own words may be around it."""
     said = isinstance(question, str)
     text = question() if callable(question) else question
-    if not isinstance(text, str) or len(text) > MAX_QUESTION:
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
         return None, False
     text = text.strip()
     return text, not said and (len(text) > BARE_QUESTION or "\n" in text)

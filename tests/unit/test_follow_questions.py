@@ -5,7 +5,7 @@ from tests.unit.follow_parts import HOW, HOW_ELSE, derived, in_openinference, ta
 from tests.unit.spans_of_a_host import Host
 
 from otel_feedback import _ledger, interaction, semconv
-from otel_feedback._follow import BARE_QUESTION, MAX_QUESTION
+from otel_feedback._follow import BARE_QUESTION, MAX_QUESTION, MAX_TEXT
 from otel_feedback.testing import telemetry
 
 
@@ -97,10 +97,18 @@ def test_one_short_line_is_the_question_alone(seen, text):
     assert len(derived(seen)) == (text == HOW)
 
 
-def test_what_is_longer_than_anybody_types_is_not_compared(seen):
-    """A whole document in a message costs no work."""
+def test_of_a_long_text_it_is_only_seen_that_it_is_the_same(seen):
+    """Passages in the user's message: the same again is ``regenerate``, what is like it says nothing."""
+    long = "word " * (MAX_QUESTION // 5 + 1)
+    for text in (long + "x", long + " X", long + "y", HOW):
+        ask(seen, text)
+    assert [found[1] for found in derived(seen)] == ["regenerate"]
+
+
+def test_what_is_longer_than_any_question_is_not_looked_at(seen):
+    """A whole book in a message costs no work."""
     for _ in range(2):
-        ask(seen, "word " * (MAX_QUESTION // 5 + 1))
+        ask(seen, "word " * (MAX_TEXT // 5 + 1))
     assert derived(seen) == []
 
 
