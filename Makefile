@@ -6,7 +6,7 @@ COMPILE_LOCK := uv pip compile --quiet --universal --python-version 3.10 \
 FAMILIES := openllmetry openinference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system parts stack demo stack-demo test check unit families real whole bench lock widget dashboards clean
+.PHONY: help setup system parts stack demo stack-demo test check unit families real whole bench soak lock widget dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ whole: setup system parts ## every test on one Python, with branch coverage
 
 bench: setup ## what taking part costs, as ratios to the bare OpenTelemetry SDK
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: setup ## what tests do shortly, for hours: kills, floods, a million malformed requests (PART=fuzz runs one)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group soak || true
+	@$(BIN)/python -m soak $(PART) $(ARGS)
 
 lock: setup ## bring requirements/*.lock in step with pyproject.toml (UPGRADE=1 takes the newest versions)
 	$(BIN)/$(COMPILE_LOCK) $(if $(UPGRADE),--upgrade) --all-extras --group dev --output-file requirements/dev.lock
