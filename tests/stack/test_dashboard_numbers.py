@@ -113,6 +113,10 @@ PIPELINE = {
     ("pipeline-health", "Dropped, by exporter", "full"),
     ("pipeline-health", "Dropped, by exporter", "rejected"),
     ("pipeline-health", "Queued over time", "n"),
+    ("pipeline-health", "Waiting in outboxes", "n"),
+    ("pipeline-health", "Waiting in outboxes", "set_aside"),
+    ("pipeline-health", "Age of the oldest in outboxes", "age"),
+    ("pipeline-health", "Age of the oldest in outboxes", "n"),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dashboards import collector_metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from stack.processes import Stack
@@ -16,9 +17,10 @@ from otel_feedback.outbox._metrics import make_meter_provider, register_outbox_m
 from otel_feedback.outbox._otlp import transport_from_env
 from otel_feedback.outbox._sender import Sender
 
-DEPTH = 'otel_feedback_outbox_depth{job="%s"}'
-AGE = 'otel_feedback_outbox_age_seconds{job="%s"}'
-SET_ASIDE = 'otel_feedback_outbox_set_aside{job="%s"}'
+# As the panels of Pipeline health ask for them.
+DEPTH = collector_metrics.outbox(f'{collector_metrics.OUTBOX_DEPTH}{{job="%s"}}')
+AGE = collector_metrics.outbox(f'{collector_metrics.OUTBOX_AGE}{{job="%s"}}')
+SET_ASIDE = collector_metrics.outbox(f'{collector_metrics.OUTBOX_SET_ASIDE}{{job="%s"}}')
 
 
 @pytest.fixture

@@ -125,6 +125,14 @@ def test_another_trouble_is_told_after_a_while(make, clock, caplog):
     assert clock.now - 1000 > QUIET
 
 
+def test_trouble_that_changes_all_the_time_fills_no_log(make, clock, caplog):
+    """Another reason within a minute is not told."""
+    refused = Outcome(Fate.LATER, "HTTP 401")
+    make(Receiver(*[LATER, refused] * 9), clock=clock, sleep=clock.sleep, chance=lambda: 0.01).drain()
+    assert clock.now - 1000 < QUIET
+    assert len(warnings(caplog)) == 2
+
+
 class Broken:
     """A queue whose file can't be read for a while."""
 

@@ -138,6 +138,29 @@ def test_rejections_are_counted_across_restarts(fill, clock):
     assert outbox.counts().set_aside == 1
 
 
+def test_a_row_that_was_rejected_goes_alone(fill, clock):
+    """Also after a restart, so that the others aren't halved because of it once more."""
+    outbox, receiver = fill("bad"), Receiver(bad={"bad"})
+    Batches(outbox, receiver, clock=clock).step()
+    outbox.submit(carrier("good"))
+    batches = Batches(outbox, receiver, clock=clock)
+    batches.step()
+    batches.step()
+    assert receiver.batches == [["bad"], ["bad"], ["good"]]
+
+
+def test_a_batch_is_bounded_behind_a_row_that_waits(fill, clock):
+    """Its bytes are read once more, and make no batch larger."""
+    outbox, receiver = fill(carrier("bad", text="t" * MOST_BYTES)), Receiver(bad={"bad"})
+    batches = Batches(outbox, receiver, clock=clock)
+    batches.step()
+    for name in ("x", "y"):
+        outbox.submit(carrier(name, text="t" * (3 * MOST_BYTES // 4)))
+    for _ in range(5):
+        batches.step()
+    assert receiver.batches == [["bad"], ["x"], ["y"]]
+
+
 def test_what_was_set_aside_goes_again(fill, clock):
     """Once it was put back, with all its tries."""
     outbox, receiver = fill("bad"), Receiver(bad={"bad"})
