@@ -13,7 +13,7 @@ import uvicorn
 from tests.unit.server_parts import until
 
 from otel_feedback.capture import connections
-from otel_feedback.capture.connections import BoundedProtocol
+from otel_feedback.capture.connections import BoundedProtocol, SharedProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
 LARGE = 512 * 1024
@@ -43,10 +43,10 @@ async def answering(scope, receive, send):
 class Serving:
     """A server in a thread."""
 
-    def __init__(self, listening):
+    def __init__(self, listening, protocol):
         config = uvicorn.Config(
             answering,
-            http=BoundedProtocol,
+            http=protocol,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -56,9 +56,10 @@ class Serving:
         self.port = listening.getsockname()[1]
         self.connections = self.uvicorn.server_state.connections
 
-    def connect(self):
+    def connect(self, source="127.0.0.1"):
         """Open a connection on which nothing is said yet, and on which little is under way at once."""
         connection = socket.socket()
+        connection.bind((source, 0))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(20)
         connection.connect(("127.0.0.1", self.port))
@@ -66,11 +67,17 @@ class Serving:
 
 
 @pytest.fixture
-def server():
+def protocol():
+    """What speaks with a client."""
+    return BoundedProtocol
+
+
+@pytest.fixture
+def server(protocol):
     """A server of the test's own."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        serving = Serving(listening)
+        serving = Serving(listening, protocol)
         thread = threading.Thread(target=lambda: asyncio.run(serving.uvicorn.serve([listening])))
         thread.start()
         until(lambda: serving.uvicorn.started, "the server")
@@ -112,6 +119,25 @@ def test_connections_are_bounded(server, monkeypatch):
     with server.connect() as fourth:
         fourth.sendall(HEAD + b"connection: close\r\n\r\n")
         assert answer(fourth) == "HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize(("protocol", "first"), [(SharedProtocol, 503), (BoundedProtocol, 200)])
+def test_connections_of_an_address_are_bounded_where_it_is_the_clients(server, monkeypatch, first):
+    """One address leaves room for others; one that has gone makes room; behind a proxy all are its own."""
+    monkeypatch.setattr(connections, "MOST_OF_ADDRESS", 2)
+    asking = HEAD + b"connection: close\r\n\r\n"
+    with server.connect(), server.connect() as second:
+        until(lambda: len(server.connections) == 2, "both")
+        for source, status in (("127.0.0.1", first), ("127.0.0.2", 200)):
+            with server.connect(source) as another:
+                send(another, asking)
+                assert answer(another).split()[1] == str(status)
+        second.sendall(asking)
+        assert answer(second) == "HTTP/1.1 200 OK"
+        until(lambda: len(server.connections) == 1, "room")
+        with server.connect() as fourth:
+            fourth.sendall(asking)
+            assert answer(fourth) == "HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,13 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from otel_feedback.capture.limits import address_key
+
 MOST_CONNECTIONS: Final = 300
 """Of one listener: three listeners have less than the 1,024 files that a process may usually open."""
+
+MOST_OF_ADDRESS: Final = 100
+"""Of one client address, where addresses are those of clients: an office behind one has fewer at once."""
 
 MAX_HEAD: Final = 65_536
 """Bytes of a request that are no body: its first line and headers, and what is between and behind a body's chunks."""
@@ -54,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it where there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS or self._has_its_share():
             transport.write(_FULL)
             transport.close()
         else:
@@ -116,6 +121,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._moved = True
         super().resume_writing()
 
+    def _has_its_share(self) -> bool:
+        """Whether there are too many like it."""
+        return False
+
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
@@ -148,3 +157,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif left:
             self._watch()
+
+
+class SharedProtocol(BoundedProtocol):
+    """The same, with a bound for each client address: for a server that strangers reach without a proxy between."""
+
+    def _has_its_share(self) -> bool:
+        own = sum(_key(other) == _key(self) for other in self.connections)
+        return own > MOST_OF_ADDRESS
+
+
+def _key(connection: Any) -> str | None:
+    client = connection.client
+    return address_key(client[0]) if client else None

@@ -94,7 +94,6 @@ def capture(
         raise MissingExtraError("capture", error.name or "uvicorn") from None
     probe(address, "--listen")
     posting = Posting(outbox_path(settings), most_mib=settings.outbox_mib, resource=_resource())
-    posting.open()
     recorder = Recorder(codec=codec, settings=settings, votes=posting.outbox, delivery=posting.outbox)
     _serve(recorder, posting, address, allow_origins=allow_origin or [], limits=limits, proxies=proxies)
 
@@ -119,7 +118,7 @@ def _serve(
         import uvicorn
         from anyio.to_thread import run_sync
 
-        from otel_feedback.capture.connections import BoundedProtocol
+        from otel_feedback.capture.connections import BoundedProtocol, SharedProtocol
     except ModuleNotFoundError:
         raise MissingExtraError("capture", "uvicorn") from None
 
@@ -137,11 +136,12 @@ def _serve(
         proxied=proxies["proxy_headers"],
         lifespan=sending,
     )
+    posting.open()
     uvicorn.run(
         app,
         host=address.host,
         port=address.port,
-        http=BoundedProtocol,
+        http=BoundedProtocol if proxies["proxy_headers"] else SharedProtocol,  # a proxy's are everybody's
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
