@@ -205,7 +205,7 @@ def closed(sheet: FactSheet, *, answered: bool = True) -> None:
 @_guard.guarded()
 def left(sheet: FactSheet) -> None:
     """Say that who read an answer has gone before its end."""
-    if ABANDON in _runtime.settings().derive and sheet.is_interaction:
+    if ABANDON in _runtime.settings().derive and sheet.is_interaction and _runtime.codec_at_hand() is not None:
         follower = _follower()
         follower.put(partial(follower.left, sheet))
 
@@ -244,7 +244,7 @@ def _consider(sheet: FactSheet) -> None:
         return
     if sheet.question is None and sheet.open:
         return  # it may come to be known
-    codec = _runtime.codec()
+    codec = _runtime.codec_at_hand()
     if codec is None or not codec.can_issue:
         return
     question, sheet.question, sheet.followed = sheet.question, None, True

@@ -40,6 +40,11 @@ class _Parts:
             self._codec_tried = True
         return self._codec
 
+    def codec_at_hand(self) -> HandleCodec | None:
+        settings = self.settings()
+        given = settings.handle_keys is not None or settings.handle_keys_file is not None
+        return self.codec() if given else self._codec
+
     def pseudonym_key(self) -> tuple[str, bytes] | None:
         if not self._pseudonym_key_tried:
             self._pseudonym_key = _pseudonym_key_or_none(self.settings())
@@ -75,6 +80,14 @@ def codec() -> HandleCodec | None:
     Never raises.
     """
     return _parts.codec()
+
+
+def codec_at_hand() -> HandleCodec | None:
+    """The codec of this process where keys are given or it was asked for: no key is made for this, and nothing said.
+
+    Never raises.
+    """
+    return _parts.codec_at_hand()
 
 
 def pseudonym(user: str) -> str | None:

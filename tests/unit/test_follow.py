@@ -17,6 +17,7 @@ from tests.unit.spans_of_a_host import Host, lenient
 from otel_feedback import _follow, _runtime, interaction, record, replace_signals, semconv
 from otel_feedback._follow import Follower
 from otel_feedback._record import Recorder, recorder_in_use
+from otel_feedback._settings import Settings
 from otel_feedback.exceptions import DeliveryError
 from otel_feedback.signals import DEFAULT_SIGNALS, Signal
 from otel_feedback.testing import telemetry
@@ -186,6 +187,18 @@ def test_without_a_key_nothing_is_found_and_nothing_said_of_it(caplog):
             handles = [answer(seen, HOW) for _ in range(3)]
         assert handles == [None] * 3
         assert (len(caplog.records), threads()) == (1, [])
+
+
+def test_no_key_is_made_for_what_is_found(seen, tmp_path, caplog):
+    """A service that gives no handles has no key; one that gives them is followed from then on."""
+    with _runtime.in_use(Settings(state_dir=tmp_path)), lenient(), caplog.at_level(logging.DEBUG):
+        for _ in range(2):
+            with interaction("a", conversation_id="c", input=HOW, tracer_provider=seen.provider):
+                pass
+        assert (list(tmp_path.iterdir()), caplog.records, threads()) == ([], [], [])
+        handles = [answer(seen, HOW) for _ in range(2)]
+        assert (None in handles, len(caplog.records), len(threads())) == (False, 1, 1)
+        _follow.forget()
 
 
 def test_time_decides_by_a_clock_what_was_abandoned():
