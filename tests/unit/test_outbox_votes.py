@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.drain_parts import RESOURCE, carrier
-from tests.unit.outbox_parts import Watched, ask, ballot, carrying, chain, fail, names, outbox_at, vote
+from tests.unit.outbox_parts import MEMORY, Watched, ask, ballot, carrying, chain, fail, names, outbox_at, vote
 
 from otel_feedback._votes import MAX_CHANGES, MAX_VOTES, MemoryVoteBook, Transition
 from otel_feedback.exceptions import DeliveryError, TooManyChangesError, VoteConflictError
@@ -22,7 +22,6 @@ from otel_feedback.outbox import Outbox, _outbox
 from otel_feedback.outbox._book import GRACE_SECONDS, PRUNED_AT_ONCE
 from otel_feedback.testing import START
 
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - many files, each for a moment
 NONCE, OTHER = "n" * 16, "o" * 16
 
 
