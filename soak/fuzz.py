@@ -5,6 +5,7 @@ where it is installed) in this one.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import itertools
 import subprocess
@@ -65,8 +66,8 @@ def run(requests: int, *, seed: int = 1) -> Outcome:
     with capturing(*NO_LIMITS, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9") as capture:
         sent = itertools.islice(bodies.many(bodies.seeds(next(handles())), seed=seed), requests)
         outcome = send_all(capture, sent, total=requests)
-        answer = Connection(capture.port).ask([request(b"{}")])[0]
-        assert answer.status == 422, "it answers no more"
+        with contextlib.closing(Connection(capture.port)) as connection:
+            assert connection.ask([request(b"{}")])[0].status == 422, "it answers no more"
         outcome.watch.look_at_log(capture.said())
     assert outcome.requests == requests, "some were not answered"
     assert outcome.last - outcome.first < GROWTH, f"it grew: {outcome}"
@@ -76,23 +77,26 @@ def run(requests: int, *, seed: int = 1) -> Outcome:
 def send_all(capture: Capture, sent: Iterable[bodies.Sent], *, total: int) -> Outcome:
     """Send requests, several at once on several connections, and look at every answer."""
     outcome, began = Outcome(), time.monotonic()
-    connections = [Connection(capture.port) for _ in range(CONNECTIONS)]
-    for rounds in _batches(sent, CONNECTIONS * AT_ONCE):
-        raw = [request(one.body, content_type=one.content_type, more=one.more) for one in rounds]
-        parts = [raw[start : start + AT_ONCE] for start in range(0, len(raw), AT_ONCE)]
-        for connection, part in zip(connections, parts, strict=False):
-            connection.send(part)
-        for connection, part in zip(connections, parts, strict=False):
-            answers = connection.receive(len(part))
-            for one, answer in zip(part, answers, strict=False):
-                outcome.watch.see(one.partition(b"\r\n")[2], answer)
-            outcome.requests += len(answers)
-            for one in part[len(answers) :]:  # the connection was closed after an answer
-                outcome.watch.see(one.partition(b"\r\n")[2], connection.ask([one])[0])
-                outcome.requests += 1
-        if not outcome.first and outcome.requests >= total / 10:
-            outcome.first = capture.memory()
-            capture.forget_memory()
+    with contextlib.ExitStack() as stack:
+        connections = [Connection(capture.port) for _ in range(CONNECTIONS)]
+        for connection in connections:
+            stack.callback(connection.close)
+        for rounds in _batches(sent, CONNECTIONS * AT_ONCE):
+            raw = [request(one.body, content_type=one.content_type, more=one.more) for one in rounds]
+            parts = [raw[start : start + AT_ONCE] for start in range(0, len(raw), AT_ONCE)]
+            for connection, part in zip(connections, parts, strict=False):
+                connection.send(part)
+            for connection, part in zip(connections, parts, strict=False):
+                answers = connection.receive(len(part))
+                for one, answer in zip(part, answers, strict=False):
+                    outcome.watch.see(one.partition(b"\r\n")[2], answer)
+                outcome.requests += len(answers)
+                for one in part[len(answers) :]:  # the connection was closed after an answer
+                    outcome.watch.see(one.partition(b"\r\n")[2], connection.ask([one])[0])
+                    outcome.requests += 1
+            if not outcome.first and outcome.requests >= total / 10:
+                outcome.first = capture.memory()
+                capture.forget_memory()
     outcome.last, outcome.most = capture.memory(), capture.most_memory()
     outcome.seconds = time.monotonic() - began
     return outcome

@@ -121,7 +121,7 @@ def _flood(
         cut=sum(one.cut for one in sent),
         memory=(before, most, after),
     )
-    assert acknowledged, f"it took nothing in: {outcome}"
+    assert acknowledged, f"it took nothing in: {outcome}\n{capture.said()[-2_000:]}"
     answered = {second for one in sent for second in one.by_second}
     assert len(answered) >= seconds / 2, f"it took nothing in for most of the time: {outcome}"
     lost = acknowledged - receiver.spans.keys()
