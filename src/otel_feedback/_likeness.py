@@ -10,7 +10,7 @@ import secrets
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -31,6 +31,9 @@ _LETTERS: Final = 20
 _SOFT: Final = 0.55
 """Dice's coefficient of two words' letter pairs from which on they are one word, misspelt or inflected."""
 
+_MIXED: Final = 0.9
+"""How near two words are that have the same letters and the same first one."""
+
 _LIGHT: Final = 0.1
 """What a function word weighs beside a content word's 0.4 to 1."""
 
@@ -49,11 +52,14 @@ class Word(NamedTuple):
     Attributes:
         weight: How much it says.
         letters: A bit for each pair of letters; 0 where only the very same word will do.
+        mixed: The hash of its first letter and of all its letters in order of the alphabet: two letters that changed
+            places don't change it.
         root: The hash of the word without a beginning that turns its sense; of the word itself where it has none.
     """
 
     weight: float
     letters: int
+    mixed: int
     root: int
 
 
@@ -67,10 +73,10 @@ class Features:
         words: What is compared, by hash: words, and pairs of characters in scripts without spaces.
         light: Those of ``order`` that say little.
         numbers: Those of ``order`` that have digits.
-        asked: A bit for each thing asked for: a place, a time, a number, a person, a reason, a way.
+        asked: A bit for each thing asked for: a place, a time, a quantity, a person, a reason, a way; else yes or no.
         negated: Whether something is denied.
-        thanks: Whether there are thanks.
-        onward: Whether it begins as a next step does.
+        thanks: Whether there are thanks, or other words that close.
+        onward: Whether it speaks as a next step does.
         repair: Whether it says that it is asked again.
     """
 
@@ -141,7 +147,7 @@ def features(text: str) -> Features:
         if len(pair) > 1:
             weight = (weight + (_LIGHT if before in _wording.LIGHT_HAN or _is_hiragana(before) else 0.35)) / 2
         made = _hash(pair)
-        words[made] = Word(weight, 0, made)
+        words[made] = Word(weight, 0, made, made)
         before = token
     return Features(
         digest=digest,
@@ -149,32 +155,43 @@ def features(text: str) -> Features:
         words=words,
         light=frozenset(light),
         numbers=frozenset(numbers),
-        asked=sum(1 << bit for bit, pattern in enumerate(_wording.QUESTIONS) if pattern.search(plain)),
-        negated=bool(_wording.NEGATED.search(plain)) or any(token.replace("'", "") in _wording.NEGATIONS for _, token in tokens),
+        asked=_asked(plain),
+        negated=bool(_wording.NEGATED.search(plain)) or any(token in _wording.NEGATIONS for _, token in tokens),
         thanks=bool(_wording.THANKS.search(plain)),
         onward=bool(_wording.ONWARD.search(plain)),
         repair=bool(_wording.REPAIR.search(plain)),
     )
 
 
+def _asked(plain: str) -> int:
+    kinds = sum(1 << bit for bit, pattern in enumerate(_wording.QUESTIONS) if pattern.search(plain))
+    return kinds or bool(_wording.WHETHER.search(plain)) << len(_wording.QUESTIONS)
+
+
 def _is_hiragana(token: str) -> bool:
     return "\u3041" <= token <= "\u309f"
 
 
+@lru_cache(4096)
+def _bit(pair: str) -> int:
+    return 1 << (_hash(pair) & 255)
+
+
 def _word(token: str, hashed: int, *, light: bool, number: bool) -> Word:
     weight = _LIGHT if light else 0.3 + 0.1 * min(len(token), 7)
-    letters = 0
+    letters, mixed = 0, hashed
     if not (light or number):
         token = token[:_LETTERS]
         around = f"^{token}$"
         for at in range(len(around) - 1):
-            letters |= 1 << (_hash(around[at : at + 2]) & 255)
+            letters |= _bit(around[at : at + 2])
+        mixed = _hash(token[0] + "".join(sorted(token)))
     root = hashed
     for beginning in _wording.OPPOSITES:
         if token.startswith(beginning) and len(token) >= len(beginning) + 3:
             root = _hash(token[len(beginning) :])
             break
-    return Word(weight, letters, root)
+    return Word(weight, letters, mixed, root)
 
 
 def same(a: Features, b: Features) -> bool:
@@ -186,53 +203,50 @@ class Evidence(NamedTuple):
     """What two questions have in common and what tells them apart, each in [0, 1] and the same both ways.
 
     Attributes:
-        dice: Twice the weight of the words in common to the weight of all.
         contained: The weight of the words in common to that of the question with less.
-        swapped: How much stands the same around what is different, where both have something of their own there.
         both: The lesser of what each has of its own, to the weight of its question.
+        swapped: How much stands the same around what is different, where both have something of their own there.
         number: Whether each has a number of its own.
-        opposite: Whether one denies what the other doesn't, or a word of one is the other's with its sense turned.
-        asked: Whether they ask for different things.
-        thanks: Whether one says thanks.
-        onward: Whether one begins as a next step does.
+        opposite: Whether one denies what the other doesn't, or a word of one is the other's with its sense turned: as
+            much as the rest is the same, by the square of Dice's coefficient.
+        asks_same: Whether both ask for a thing of the same kind.
+        asks_other: Whether they ask for things of different kinds.
+        thanks: Whether one says thanks, or closes.
+        onward: Whether one speaks as a next step does.
         repair: Whether one says that it asks again.
-        untouched: Whether no word that says something is in common.
     """
 
-    dice: float
     contained: float
-    swapped: float
     both: float
+    swapped: float
     number: float
     opposite: float
-    asked: float
+    asks_same: float
+    asks_other: float
     thanks: float
     onward: float
     repair: float
-    untouched: float
 
 
 def compare(a: Features, b: Features) -> Evidence:
     """Compare two questions."""
-    ours, theirs, shared, opposite, touched = _match(a, b)
+    ours, theirs, shared, opposite = _match(a, b)
     total_a, total_b = _weight(a.words.values()), _weight(b.words.values())
     least = min(total_a, total_b)
-    left_a, left_b = set(a.words) - ours, set(b.words) - theirs
-    share_a = _weight(a.words[word] for word in left_a) / total_a if total_a else 0.0
-    share_b = _weight(b.words[word] for word in left_b) / total_b if total_b else 0.0
-    number = bool(a.numbers - set(b.order)) and bool(b.numbers - set(a.order))
+    share_a = _weight(a.words[word] for word in a.words.keys() - ours) / total_a if total_a else 0.0
+    share_b = _weight(b.words[word] for word in b.words.keys() - theirs) / total_b if total_b else 0.0
+    dice = 2 * shared / (total_a + total_b) if least else 0.0
     return Evidence(
-        dice=2 * shared / (total_a + total_b) if least else 0.0,
         contained=shared / least if least else 0.0,
-        swapped=_swapped(a, b, ours, theirs),
         both=min(share_a, share_b),
-        number=number,
-        opposite=opposite or a.negated != b.negated,
-        asked=bool(a.asked) and bool(b.asked) and not a.asked & b.asked,
+        swapped=_swapped(a, b, ours, theirs),
+        number=bool(a.numbers - set(b.order)) and bool(b.numbers - set(a.order)),
+        opposite=dice * dice if opposite or a.negated != b.negated else 0.0,
+        asks_same=bool(a.asked & b.asked),
+        asks_other=bool(a.asked) and bool(b.asked) and not a.asked & b.asked,
         thanks=a.thanks != b.thanks,
         onward=a.onward != b.onward,
         repair=a.repair != b.repair,
-        untouched=not touched,
     )
 
 
@@ -240,12 +254,11 @@ def _weight(words: Iterable[Word]) -> float:
     return math.fsum(word.weight for word in words)  # exact, whatever the order: both ways give the same
 
 
-def _match(a: Features, b: Features) -> tuple[set[int], set[int], float, bool, bool]:
-    """Return what of each is in the other, the weight of that, whether words are opposites, whether any word counts."""
+def _match(a: Features, b: Features) -> tuple[set[int], set[int], float, bool]:
+    """Return what of each is in the other, the weight of that, and whether words are opposites."""
     ours = set(a.words.keys() & b.words.keys())
     theirs = set(ours)
     weights = [a.words[word].weight for word in ours]
-    touched = any(weight > 2 * _LIGHT for weight in weights)
     opposite = False
     near: list[tuple[float, int, int]] = []
     for one, other, found in _pairs(a, b, ours):
@@ -258,8 +271,7 @@ def _match(a: Features, b: Features) -> tuple[set[int], set[int], float, bool, b
             ours.add(one)
             theirs.add(other)
             weights.append(found * (a.words[one].weight + b.words[other].weight) / 2)
-            touched = True
-    return ours, theirs, math.fsum(weights), opposite, touched
+    return ours, theirs, math.fsum(weights), opposite
 
 
 def _pairs(a: Features, b: Features, common: set[int]) -> Iterator[tuple[int, int, float]]:
@@ -272,8 +284,8 @@ def _pairs(a: Features, b: Features, common: set[int]) -> Iterator[tuple[int, in
             if word.root == another.root:
                 yield one, other, -1.0
                 continue
-            all_letters = many + another.letters.bit_count()
-            yield one, other, 2 * (word.letters & another.letters).bit_count() / all_letters
+            alike = 2 * (word.letters & another.letters).bit_count() / (many + another.letters.bit_count())
+            yield one, other, max(alike, _MIXED) if word.mixed == another.mixed else alike
 
 
 _PAIRED: Final = 48
@@ -295,24 +307,30 @@ def _swapped(a: Features, b: Features, ours: set[int], theirs: set[int]) -> floa
     return (begin + end) / longest if own_a and own_b else 0.0
 
 
-_BIAS: Final = 0.99
-_WEIGHTS: Final = Evidence(-0.67, 1.11, -3.01, -1.77, -0.93, -0.96, -2.48, -1.93, -1.54, 1.76, 0.14)
-"""Of a logistic regression on the pairs for training alone, with an L2 penalty of 0.002."""
+BIAS: Final = 0.58
+WEIGHTS: Final = Evidence(0.78, -1.55, -4.51, -0.43, -2.32, 1.64, -2.80, -2.01, -2.70, 1.33)
+"""Of a logistic regression on the pairs for training alone: ``python -m benchmarks.likeness_fit`` finds them."""
+
+THRESHOLD: Final = 0.6
+"""How likely it must be that a question asks again before it is said: who is blamed for a good answer loses more."""
+
+_SHIFT: Final = math.log(THRESHOLD / (1 - THRESHOLD))
 
 _SUREST: Final = 0.9
-"""What a verdict is trusted at the most: values above 0.8 were right in 88 of 100 of the pairs for training."""
+"""What a verdict is trusted at the most."""
 
 
 def likeness(a: Features, b: Features) -> float:
-    """Return how likely it is that one question asks the same as the other, the same both ways.
+    """Return how alike two questions are, the same both ways.
 
     Returns:
         A number in [0, 1]: above 0.5 it is asked again, 1 where both are the same text.
     """
     if same(a, b):
         return 1.0
-    logit = _BIAS + math.fsum(weight * float(found) for weight, found in zip(_WEIGHTS, compare(a, b), strict=True))
-    return 1 / (1 + math.exp(-logit))
+    return _logistic(
+        BIAS - _SHIFT + math.fsum(weight * found for weight, found in zip(WEIGHTS, compare(a, b), strict=True))
+    )
 
 
 def confidence(value: float) -> float:
@@ -321,6 +339,13 @@ def confidence(value: float) -> float:
     It holds where as many questions ask again as move on; where fewer do, "asked again" is less sure.
 
     Returns:
-        A number from 0.5 to 0.9; 1.0 for the same text (likeness 1).
+        A number from 0.4 to 0.9, above 0.6 for "asked again"; 1.0 for the same text (likeness 1).
     """
-    return 1.0 if value >= 1 else min(max(value, 1 - value), _SUREST)
+    if value >= 1:
+        return 1.0
+    again = _logistic(math.log(value / (1 - value)) + _SHIFT) if value > 0 else 0.0
+    return min(again if value > 0.5 else 1 - again, _SUREST)
+
+
+def _logistic(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))

@@ -32,10 +32,10 @@ NEGATIONS: Final = frozenset(
     not no never without cannot dont doesnt cant isnt nicht kein keine keinen ohne nie sin nunca pas jamais sans
     """.split()  # noqa: SIM905 - words read best as a text
 )
-"""Words that deny, without apostrophe."""
+"""Words that deny."""
 
-NEGATED: Final = re.compile("ない|ません|いけな|だめ|不|没有|无法|别")
-"""What denies within a text without spaces."""
+NEGATED: Final = re.compile(r"n't\b|ない|ません|いけな|だめ|不|没有|无法|别")
+"""What denies within a word, or a text without spaces."""
 
 OPPOSITES: Final = ("dis", "des", "un", "en", "de", "il", "im", "in", "ir")
 """Beginnings that turn a word into its opposite, or the other way round (encode, decode)."""
@@ -48,7 +48,13 @@ QUESTIONS: Final[tuple[re.Pattern[str], ...]] = tuple(
             r"\bwhen\b|\bhow (?:long|soon|often)\b|\bwann\b|\bwie (?:lange|oft)\b|\bcuando\b"
             r"|\bcuanto (?:tarda|tiempo)\b|\bquand\b|\bcombien de (?:temps|jours)\b|いつ|何日|何時|多久|几天|什么时候"
         ),
-        r"\bhow (?:much|many)\b|\bwie ?viele?\b|\bcuant[oa]s?\b|\bcombien\b|いくら|いくつ|多少",
+        (
+            r"\bhow (?:much|many|far|big|large|tall|old|hot|cold|expensive|high|deep|fast|heavy)\b"
+            r"|\bwhat (?:price|amount|number|temperature|percentage|share|size|age)\b"
+            r"|\bwie ?(?:viele?|hoch|gross|teuer|weit|alt|heiss|schwer)\b"
+            r"|\bcuant[oa]s?\b|\bque (?:precio|cantidad|temperatura|tamano)\b"
+            r"|\bcombien\b|\bquel(?:le)? (?:prix|montant|temperature|taille)\b|いくら|いくつ|何度|何人|多少|几个|几岁"
+        ),
         r"\bwho(?:se|m)?\b|\bwer\b|\bwem\b|\bwen\b|\bquien(?:es)?\b|\bqui\b|誰|だれ|谁",
         r"\bwhy\b|\bwarum\b|\bwieso\b|\bpor que\b|\bpourquoi\b|なぜ|どうして|为什么|为何",
         (
@@ -57,18 +63,27 @@ QUESTIONS: Final[tuple[re.Pattern[str], ...]] = tuple(
         ),
     )
 )
-"""What is asked for: a place, a time, a number, a person, a reason, a way."""
+"""What is asked for: a place, a time, a quantity, a person, a reason, a way."""
+
+WHETHER: Final = re.compile(
+    r"^\W*(?:is|are|do|does|did|can|could|may|must|should|will|has|have|am|ist|sind|kann|darf|muss|soll|hat|gibt es"
+    r"|es|son|puedo|puede|hay|debo|est-ce que|est-il|puis-je|peut-on|dois-je|y a-t-il)\b|吗|か\W*$"
+)
+"""What asks for yes or no, where nothing of ``QUESTIONS`` is asked for."""
 
 THANKS: Final = re.compile(
-    r"\b(?:thanks?|thx|great|perfect|danke|super geklappt|gracias|merci)\b|ありがとう|助かりました|谢谢|感谢|多谢"
+    r"\b(?:thanks?|thx|great|perfect|bye|goodbye|got it|found it|solved|that (?:helped|works|worked)|danke|tschuss"
+    r"|super geklappt|hat (?:geklappt|geholfen)|gracias|adios|ya lo (?:encontre|tengo)|resuelto|merci|au revoir"
+    r"|ca marche)\b|ありがとう|助かりました|解決しました|わかりました|さようなら|谢谢|感谢|多谢|解决了|明白了|再见"
 )
-"""Thanks."""
+"""Thanks, and other words that close."""
 
 ONWARD: Final = re.compile(
     r"^\W*(?:and|now|then|also|next|und|jetzt|nun|dann|y|ahora|tambien|luego|et|maintenant|ensuite|aussi)\b"
     r"|^(?:では|それでは|次に|あと|那么|那|接下来|然后|另外)|\b(?:instead|as well)\b"
+    r"|\b(?:but now|aber jetzt|pero ahora|mais maintenant)\b|でも今|但是?现在"
 )
-"""How a next step begins."""
+"""What a next step says."""
 
 REPAIR: Final = re.compile(
     r"\b(?:i mean|i meant|i don'?t mean|not what i|again|once more|repeat|misunderstood|wasn'?t clear|didn'?t work"
