@@ -82,6 +82,11 @@ class Committer(Generic[S]):
         rest_while_forking(self, _rest, _go_on)
         renew_in_child(self, _start_anew)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the file is open."""
+        return self._connection is not None
+
     def run(self, work: Callable[[S], T]) -> T:
         """Run a piece of work and return its result when it is on the disk.
 

@@ -13,12 +13,14 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_feedback._carrier import Carrier, host_resource
 from otel_feedback._fork import renew_in_child, rest_while_forking
+from otel_feedback._guard import warn_once
 from otel_feedback._votes import Ballot, Transition
 from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
 from otel_feedback.outbox import _queue
 from otel_feedback.outbox._book import Book, prune
 from otel_feedback.outbox._committer import FORK_SECONDS, Committer, inherited
 from otel_feedback.outbox._database import open_database
+from otel_feedback.outbox._place import Place
 from otel_feedback.outbox._rows import Counts, Row, pack, pack_resource
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ RESERVE_BYTES: Final = 64 * 2**20
 
 POLL_SECONDS: Final = 0.25
 """How often a sender looks whether another process has put something in."""
+
+REPLACED: Final = (
+    "the outbox's file was removed or replaced while it was in use. What was still to be sent from it is lost, and "
+    "what votes were before is forgotten."
+)
 
 _SECOND: Final = 1_000_000_000
 
@@ -70,6 +77,9 @@ class Outbox:
         self._committer = Committer(self._connect, self._begin)
         self._session: tuple[_Session, int] | None = None
         self._reader: sqlite3.Connection | None = None
+        self._place: Place | None = None
+        self._era = self._writes_in = self._reads_in = 0
+        self._damaged = False
         self._reading = threading.Lock()
         self._news = threading.Event()
         self._version = -1
@@ -173,9 +183,29 @@ class Outbox:
             self._forget_reader()
 
     def _connect(self) -> sqlite3.Connection:
-        return open_database(self.path)
+        connection = self._open(beside=self._reader is not None)
+        self._writes_in = self._era
+        return connection
+
+    def _open(self, *, beside: bool) -> sqlite3.Connection:
+        """Open the file; where it isn't the one that another connection has open, that one is to follow."""
+        connection = open_database(self.path)
+        try:
+            _queue.size(connection)  # from now on there is the log, too
+            place = Place(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        if self._place is None or not self._place.is_same(place):
+            if self._place is not None and beside:
+                self._era += 1
+                warn_once("outbox-replaced", "otel-feedback: %s", REPLACED)
+            self._place = place
+        return connection
 
     def _begin(self, connection: sqlite3.Connection) -> "_Session":
+        if self._writes_in != self._era:
+            raise sqlite3.OperationalError(REPLACED)  # so that it is opened anew
         now = self._clock() // _SECOND
         if now != self._pruned_at:
             self._pruned_at = now
@@ -191,8 +221,13 @@ class Outbox:
         finally:
             self._session = None
 
-    def _why_not(self, waiting: int) -> str:
-        """Say why nothing may be put in where so many bytes wait; nothing where it may."""
+    def _why_not(self, depth: int, waiting: int) -> str:
+        """Say why nothing may be put in where so many wait, of so many bytes; nothing where it may."""
+        trouble = self._place.trouble() if self._place else ""
+        if trouble and not depth:
+            raise sqlite3.OperationalError(trouble)  # so that a new file begins: this one has nothing that must be sent
+        if trouble or self._damaged:
+            return trouble or "The outbox's file is damaged."
         if waiting >= self._most_bytes:
             return "The outbox is full of feedback that could not be sent. Is the Collector there?"
         try:
@@ -213,12 +248,19 @@ class Outbox:
     def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         with self._reading:
             try:
+                if self._reads_in != self._era:
+                    self._forget_reader()
                 if self._reader is None:
-                    self._reader = open_database(self.path)
-                return question(self._reader)
-            except (sqlite3.Error, OtelFeedbackError, ValueError) as error:
+                    self._reader = self._open(beside=self._committer.connected)
+                    self._reads_in = self._era
+                answer = question(self._reader)
+            except (sqlite3.Error, OtelFeedbackError, ValueError, OSError) as error:
                 self._forget_reader()
+                # Neither busy nor full: what is there can't be understood.
+                self._damaged = sqlite3.DatabaseError in (type(error), type(error.__cause__))
                 raise DeliveryError(f"The outbox can't be read ({type(error).__name__}).") from error
+            self._damaged = False
+            return answer
 
     def _forget_reader(self) -> None:
         reader, self._reader = self._reader, None
@@ -254,7 +296,7 @@ class _Session:
 
     def put(self, carrier: Carrier) -> None:
         if self._refusal is None:
-            self._refusal = self._outbox._why_not(_queue.size(self.connection)[1])  # noqa: SLF001 - as above
+            self._refusal = self._outbox._why_not(*_queue.size(self.connection))  # noqa: SLF001 - as above
         if self._refusal:
             raise DeliveryError(self._refusal)
         self._rows.append(pack(carrier))
