@@ -20,7 +20,7 @@ from soak.compare import Comparison, compare
 from soak.line import Line, running
 from soak.voters import Voters
 
-SETTLED_SECONDS: Final = 4.0
+SETTLED_SECONDS: Final = 3.0
 """For which the number in Prometheus has to stay: the Collector counts on every second."""
 
 
@@ -47,12 +47,23 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run; ``counted`` is what Prometheus has."""
+    """What came of a run.
+
+    Attributes:
+        run: Which it was.
+        seconds: That it took.
+        broken: Connections that broke or could not be made.
+        refused: Answers 503.
+        quiet: By how much Prometheus differed from the store before anybody was killed.
+        counted: Carriers that Prometheus counted by the end.
+        compared: What was acknowledged, and what the store has.
+    """
 
     run: Run
     seconds: float
     broken: int
     refused: int
+    quiet: float
     counted: float
     compared: Comparison
 
@@ -63,11 +74,12 @@ class Result:
         kills = f"{run.kills_capture} kills of capture, {run.kills_collector} of the Collector"
         stored = f"{found.stored} in the store, {found.unanswered} given up without an answer"
         wrong = f"{len(found.twice)} twice, {len(found.unknown)} unknown, {len(found.wrong)} votes wrong"
+        quiet = f"before the first kill {self.quiet:+.0f}"
         return [
             f"{run.title}: {kills}, {self.seconds:.0f} s",
             f"  {found.acknowledged} acknowledged, {stored}; {self.broken} broken connections, {self.refused} 503s",
             f"  {len(found.lost)} lost, {wrong}",
-            f"  counted in Prometheus {self.counted:.0f}: {more:+.0f} ({more / max(1, found.stored):+.2%})",
+            f"  counted in Prometheus {self.counted:.0f}: {more:+.0f} ({more / max(1, found.stored):+.2%}), {quiet}",
             *(f"  {what}" for all_of_them in _troubles(found) for what in all_of_them[:5]),
         ]
 
@@ -91,6 +103,10 @@ def kill(run: Run, folder: Path, *, parts: Parts | None = None, senders: int = 6
     with running(folder, captures=run.captures, parts=parts) as line:
         voters = Voters(line.store.handle, line.ports, senders=senders, pause=pause, seed=run.seed)
         with voters.voting():
+            wait_until(lambda: voters.acknowledged > 50, "feedback that is acknowledged", timeout=60, every=0.01)
+        line.drain(voters.acknowledged)
+        quiet = _settled(line.counted) - line.stored()
+        with voters.voting():
             for number in range(max(run.kills_capture, run.kills_collector)):
                 _wait_for_more(voters, moment)
                 _kill_once(run, line, number, moment)
@@ -100,7 +116,7 @@ def kill(run: Run, folder: Path, *, parts: Parts | None = None, senders: int = 6
         said = line.said()
         compared = compare(voters.votes, line.rows())
     assert "Traceback" not in said, said[-4_000:]
-    return Result(run, time.monotonic() - begun, voters.broken, voters.refused, counted, compared)
+    return Result(run, time.monotonic() - begun, voters.broken, voters.refused, quiet, counted, compared)
 
 
 def _wait_for_more(voters: Voters, moment: random.Random) -> None:
