@@ -10,11 +10,16 @@ from otel_feedback.outbox import Outbox
 from otel_feedback.outbox._lock import SenderLock
 
 
+def numbers_in(outbox):
+    """Numbers of what waits, the oldest first."""
+    return [row.number for row in outbox.oldest(most=9, most_bytes=1 << 20)]
+
+
 @pytest.fixture
 def path(tmp_path):
     """The file of an outbox in which two feedbacks wait and a third is set aside."""
     outbox = filled(tmp_path, "a", "b", "c", clock=lambda: 1)
-    outbox.set_aside(3, "HTTP 400")
+    outbox.set_aside(numbers_in(outbox)[-1], "HTTP 400")
     outbox.close()
     return outbox.path
 
@@ -62,7 +67,7 @@ def test_it_shows_json(path):
 def test_it_sees_who_sends(path):
     """And what is empty has no age."""
     outbox = Outbox(path)
-    outbox.delivered([1, 2])
+    outbox.delivered(numbers_in(outbox))
     lock = SenderLock(outbox.lock_path)
     assert lock.acquire()
     found = json.loads(call("outbox", "--json", "--outbox", path)[1])
