@@ -44,7 +44,7 @@ def click_to_number(*, votes: int = 200, every: float = 0.1) -> tuple[float, flo
         }
         program = str(Path(sys.executable).with_name("otel-feedback"))
         capture = subprocess.Popen(
-            [program, "capture", "--listen", f"127.0.0.1:{port}"],
+            [program, "capture", "--listen", f"127.0.0.1:{port}", "--outbox", f"{folder}/outbox.db"],
             env=env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -138,6 +138,7 @@ def make_service(
 def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str]) -> Process:
     """The capture service, not started yet."""
     command = [_program("otel-feedback"), "capture", "--listen", f"{HOST}:{addresses.capture}"]
+    command += ["--outbox", str(folder / "outbox.db")]
     env = {**_clean_environment(), **telemetry, **ONE_TRACE}
     ready = f"{addresses.capture_url}/healthz"
     return Process("capture", command, folder=folder, env=env, ready_url=ready)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -23,13 +24,16 @@ def environment(**variables):
 
 @contextlib.contextmanager
 def capturing(*arguments, **variables):
-    """Run ``otel-feedback capture`` on a free port; gives the process and the port."""
-    with subprocess.Popen(
-        [*COMMAND, "capture", "--listen", "127.0.0.1:0", *arguments],
-        env=environment(**variables),
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    """Run ``otel-feedback capture`` on a free port, with a state folder of its own; gives the process and the port."""
+    with (
+        tempfile.TemporaryDirectory() as state,
+        subprocess.Popen(
+            [*COMMAND, "capture", "--listen", "127.0.0.1:0", *arguments],
+            env=environment(**{"OTEL_FEEDBACK_STATE_DIR": state, **variables}),
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         try:
             yield process, _port(process)
         finally:

@@ -234,8 +234,9 @@ def test_what_finds_no_room_is_refused_and_what_was_accepted_is_kept(make):
     slow = Slow()
     parts = make(SpanDelivery(exporter=slow))
     handle = parts.handle()
-    for _ in range(MAX_PENDING):
-        parts.submit(handle=handle)
+    parts.submit(handle=handle)
+    for number in range(1, MAX_PENDING):
+        parts.submit(handle=parts.handle(span_id=1000 + number))
     with pytest.raises(DeliveryError, match="Collector"):
         parts.submit("thumbs", "down", handle=handle, id="refused")
     slow.go.set()
