@@ -73,18 +73,19 @@ class Embedded:
     def make_programs(self) -> Sequence[Process]:
         """The provider, and the service as ``otel-feedback run`` starts it: there is nothing else to set."""
         starter = run_by(self._ports)
+        page = {"FEEDBACK_URL": self._ports.url, "DASHBOARD_URL": f"{self._ports.url}/"}
         return (
             make_provider(self._folder, self.addresses),
-            make_service(self._folder, self.addresses, starter=starter, telemetry=RESOURCE),
+            make_service(self._folder, self.addresses, starter=starter, telemetry=RESOURCE, page=page),
         )
 
     def read_lines(self) -> Lines:
         """Ask its API."""
         return read_lines(self._ports.url, SERVICE_NAME)
 
-    def agreement(self, truth: Truth) -> str:
+    def agreement(self, truth: Truth, lines: Lines) -> str:
         """It knows how votes stand, too."""
-        return f"{agreement(truth, 'The API')}\n{standing(truth)}"
+        return f"{agreement(truth, 'The API', lines)}\n{standing(truth)}"
 
     def find_bad_answer(self) -> Trace | None:
         """Ask its API."""

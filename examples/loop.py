@@ -92,7 +92,7 @@ class Backend(Protocol):
     def read_lines(self) -> Lines:
         """Ask for the table *satisfaction by template*."""
 
-    def agreement(self, truth: Truth) -> str:
+    def agreement(self, truth: Truth, lines: Lines) -> str:
         """What to say when all its counts equal what the users know."""
 
     def find_bad_answer(self) -> Trace | None:
@@ -202,7 +202,7 @@ class Demo:
             for difference in differences:
                 self._console.print(Text(f"  {difference}", style="red"))
         else:
-            self._console.print(Text(self._backend.agreement(truth), style="bold green"))
+            self._console.print(Text(self._backend.agreement(truth, lines), style="bold green"))
 
     def _show_logs(self, processes: Sequence[Process]) -> None:
         """What the programs complained of, since the folder with their logs goes with the run."""

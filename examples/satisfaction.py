@@ -13,8 +13,10 @@ from examples.rag_service.prompts import ASK, STREAM, Prompt
 from examples.users import Row, Truth
 from otel_feedback.analysis._interval import ENOUGH
 
-COUNTS: Final = ("answers", "voted", "positive", "negative", "changes", "copy", "rephrase")
+COUNTS: Final = ("answers", "voted", "positive", "negative", "changes", "copy")
 """What every backend and the users count, by the names that this module gives it."""
+FOUND: Final = "rephrase"
+"""What the service finds by itself, when a question is asked again in other words: never more often than users did."""
 STANDING: Final = ("standing positive", "standing negative")
 """What a backend may count beside it: votes as they stand, each once. Metrics can't tell."""
 
@@ -64,7 +66,7 @@ def _counts(row: Row) -> dict[str, int]:
         "negative": row.negative,
         "changes": row.changed + row.retracted,
         "copy": row.implicit["copy"],
-        "rephrase": row.implicit["rephrase"],
+        "asked again": row.asked_again,
         "standing positive": row.standing_positive,
         "standing negative": row.standing_negative,
     }
@@ -79,7 +81,7 @@ def find_differences(lines: Lines, truth: Truth, source: str) -> list[str]:
         source: What the backend is called.
     """
     wanted = expected(truth)
-    names = {*COUNTS, *(name for line in lines.values() for name in line.counts)}
+    names = {*COUNTS, *(name for line in lines.values() for name in line.counts)} - {FOUND}
     found = []
     for key in sorted({*lines, *wanted}):
         have = lines[key].counts if key in lines else {}
@@ -89,6 +91,8 @@ def find_differences(lines: Lines, truth: Truth, source: str) -> list[str]:
             for name in sorted(names)
             if have.get(name, 0) != want.get(name, 0)
         ]
+        if have.get(FOUND, 0) > want.get("asked again", 0):
+            found.append(f"{key[0]} {key[1]}, {FOUND}: {source} {have[FOUND]}, users {want.get('asked again', 0)} at most")
     return found
 
 
@@ -124,15 +128,17 @@ def _satisfaction(shares: dict[str, float]) -> str:
     return f"{shares['satisfaction']:.0%} ({100 * shares['low']:.0f}\N{EN DASH}{shares['high']:.0%})".replace("%", " %")
 
 
-def agreement(truth: Truth, source: str) -> str:
-    """The sentence for equal numbers, with their totals."""
+def agreement(truth: Truth, source: str, lines: Lines) -> str:
+    """The sentence for equal numbers, with their totals, and what the service found of those who asked again."""
+    seen = sum(line.counts.get(FOUND, 0) for line in lines.values())
     total = {name: sum(counts[name] for counts in expected(truth).values()) for name in COUNTS}
     return (
         f"{source} and the users agree on every count, row by row. In total:\n"
         f"  {total['answers']} answers, {total['voted']} of them voted on\n"
         f"  {total['positive'] + total['negative']} opinions, {total['positive']} up and {total['negative']} down\n"
         f"  {total['changes']} votes changed or taken back\n"
-        f"  {total['copy']} answers copied, {total['rephrase']} questions seen to be asked again"
+        f"  {total['copy']} answers copied\n"
+        f"  {truth.asked_again} questions asked again in other words, {seen} of them found by the service itself"
     )
 
 

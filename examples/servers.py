@@ -113,6 +113,7 @@ def make_service(
     *,
     starter: Sequence[str] = (),
     telemetry: Mapping[str, str] | None = None,
+    page: Mapping[str, str] | None = None,
 ) -> Process:
     """The question-answering service, not started yet.
 
@@ -121,6 +122,7 @@ def make_service(
         addresses: where it listens, and where the provider does.
         starter: a program of this environment that starts it, with its arguments; without one the service runs bare.
         telemetry: environment variables for that.
+        page: environment variables for its chat page; without any it asks for no feedback.
     """
     command = [_program("uvicorn"), *_uvicorn_arguments("rag_service.app:app", addresses.service)]
     env = {
@@ -128,6 +130,7 @@ def make_service(
         "OPENAI_BASE_URL": f"{addresses.provider_url}/v1",
         "OPENAI_API_KEY": "the-stand-in-asks-for-none",
         **(telemetry or {}),
+        **(page or {}),
     }
     if starter:
         command = [_program(starter[0]), *starter[1:], *command]
@@ -138,7 +141,7 @@ def make_service(
 def make_capture(folder: Path, addresses: Addresses, *, telemetry: Mapping[str, str]) -> Process:
     """The capture service, not started yet."""
     command = [_program("otel-feedback"), "capture", "--listen", f"{HOST}:{addresses.capture}"]
-    command += ["--outbox", str(folder / "outbox.db")]
+    command += ["--outbox", str(folder / "outbox.db"), "--allow-origin", addresses.service_url]
     env = {**_clean_environment(), **telemetry, **ONE_TRACE}
     ready = f"{addresses.capture_url}/healthz"
     return Process("capture", command, folder=folder, env=env, ready_url=ready)

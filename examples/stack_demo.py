@@ -76,9 +76,10 @@ class RealParts:
         """The provider, the service, and the capture service with the same key."""
         keys = f"demo:HS256:{base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip('=')}"
         telemetry = telemetry_environment(self._stack.otlp_grpc, keys, keep_text=True)
+        page = {"FEEDBACK_URL": self.capture_url}
         return (
             make_provider(self._folder, self.addresses),
-            make_service(self._folder, self.addresses, starter=INSTRUMENT, telemetry=telemetry),
+            make_service(self._folder, self.addresses, starter=INSTRUMENT, telemetry=telemetry, page=page),
             make_capture(self._folder, self.addresses, telemetry=telemetry),
         )
 
@@ -86,9 +87,9 @@ class RealParts:
         """Ask Prometheus."""
         return read_lines(self._stack.prometheus_client, SERVICE_NAME)
 
-    def agreement(self, truth: Truth) -> str:
+    def agreement(self, truth: Truth, lines: Lines) -> str:
         """Prometheus counts what was delivered, not how votes stand."""
-        return agreement(truth, self.numbers_by)
+        return agreement(truth, self.numbers_by, lines)
 
     def find_bad_answer(self) -> Trace | None:
         """Ask Jaeger."""

@@ -41,8 +41,6 @@ COPY_SHARE = 0.15
 """Of the right answers: copied."""
 ASK_AGAIN_SHARE = 0.25
 """Of the wrong answers: the user asks again in other words, in the same conversation."""
-REPHRASE_SHARE = 0.5
-"""Of those: the page notices, and tells."""
 CHANGE_SHARE, RETRACT_SHARE, COMMENT_SHARE = 0.12, 0.05, 0.15
 """Of the votes: turned round later, taken back later, explained later."""
 
@@ -76,6 +74,8 @@ class Row:
     changed: int = 0
     retracted: int = 0
     explained: int = 0
+    asked_again: int = 0
+    """Answers after which the question was put once more, in other words: the users say nothing of it."""
     implicit: Counter[str] = field(default_factory=Counter)
 
     def express(self, *, up: bool) -> None:
@@ -100,8 +100,6 @@ class Truth:
     """What the users did: by page and prompt, and what went wrong."""
 
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
-    asked_again: int = 0
-    """Questions that were put once more, in other words."""
     failed: int = 0
     """Questions without an answer."""
     without_handle: int = 0
@@ -113,15 +111,19 @@ class Truth:
         """The row of a prompt; a new one at its first answer."""
         return self.rows.setdefault((page, prompt), Row())
 
+    @property
+    def asked_again(self) -> int:
+        """Questions that were put once more, in other words."""
+        return sum(row.asked_again for row in self.rows.values())
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, rows in a fixed order."""
         rows = [
             {"page": page, "prompt": prompt, **asdict(row), "implicit": dict(sorted(row.implicit.items()))}
             for (page, prompt), row in sorted(self.rows.items())
         ]
-        again = {"asked_again": self.asked_again}
         trouble = {"failed": self.failed, "without_handle": self.without_handle, "refused": self.refused}
-        return {"rows": rows, **again, **trouble}
+        return {"rows": rows, **trouble}
 
 
 @dataclass(frozen=True)
@@ -221,9 +223,7 @@ class Crowd:
         conversation = f"{dice.getrandbits(64):016x}"
         outcome = await self._ask_and_judge(dice, question, page, wordings[0], conversation)
         if outcome and not outcome.right and dice.random() < ASK_AGAIN_SHARE:
-            if dice.random() < REPHRASE_SHARE:
-                await self._tell(dice, outcome, "rephrase", _likeness(*wordings))
-            self.truth.asked_again += 1
+            outcome.row.asked_again += 1
             await self._ask_and_judge(dice, question, page, wordings[1], conversation)
 
     async def _ask_and_judge(
@@ -296,12 +296,6 @@ class Crowd:
             accepted = False
         self.truth.refused += not accepted
         return accepted
-
-
-def _likeness(one: str, other: str) -> float:
-    """How alike two questions are: words in common, as a share of the shorter one's."""
-    words, others = set(one.lower().split()), set(other.lower().split())
-    return round(len(words & others) / min(len(words), len(others)), 3)
 
 
 async def simulate(visit: Visit, on_user: Callable[[], None] = lambda: None) -> Truth:

@@ -4,10 +4,12 @@
 ``/v1``.
 """
 
+import asyncio
 import json
+import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,6 +23,8 @@ MODELS = {"extract-1": "extract-1-2026-08-01"}
 """Models that may be asked for, and the exact version that answers: as with real providers, two names."""
 
 WORDS_PER_CHUNK = 6
+PAUSE = float(os.environ.get("SECONDS_PER_CHUNK", "0"))
+"""Before each piece of a streamed answer: a real model takes its time, and readers see words come."""
 
 
 def _error(status: int, message: str, code: str | None = None) -> JSONResponse:
@@ -66,7 +70,7 @@ async def create_completion(request: Request) -> Response:
     return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
-def _stream(head: dict[str, Any], text: str, usage: dict[str, int] | None) -> Iterator[str]:
+async def _stream(head: dict[str, Any], text: str, usage: dict[str, int] | None) -> AsyncIterator[str]:
     """The answer as server-sent events, some words at a time, then its end and, if asked for, its usage."""
     head = {**head, "object": "chat.completion.chunk"}
 
@@ -79,6 +83,7 @@ def _stream(head: dict[str, Any], text: str, usage: dict[str, int] | None) -> It
     yield delta({"role": "assistant", "content": ""})
     words = text.split(" ")
     for start in range(0, len(words), WORDS_PER_CHUNK):
+        await asyncio.sleep(PAUSE)
         piece = " ".join(words[start : start + WORDS_PER_CHUNK])
         yield delta({"content": piece if start == 0 else f" {piece}"})
     yield delta({}, "stop")

@@ -1,7 +1,7 @@
 """Answers questions on Python from its language reference: passages by BM25, the answer by a model.
 
 Configured by the environment as the OpenAI SDK is (``OPENAI_BASE_URL``, ``OPENAI_API_KEY``), and by
-``MODEL`` and ``ALLOWED_ORIGINS`` (separated by commas).
+``MODEL``, ``ALLOWED_ORIGINS`` (separated by commas), and what ``page`` reads.
 """
 
 import json
@@ -20,6 +20,7 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from .corpus import Hit, Library, read_passages
+from .page import add_page
 from .prompts import ASK, STREAM, Prompt, choose, fill
 
 MODEL = os.environ.get("MODEL", "extract-1")
@@ -59,6 +60,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(title="Ask Python's reference", lifespan=lifespan)
 app.add_middleware(CORSMiddleware, allow_origins=ORIGINS, allow_methods=["POST"], allow_headers=["content-type"])
+add_page(app, os.environ.get("FEEDBACK_URL", ""), os.environ.get("DASHBOARD_URL", ""))
+
+
+def begin(query: Query, prompts: tuple[Prompt, ...]) -> Prompt:
+    """The prompt of a question's conversation, whose id is said on the request's span."""
+    trace.get_current_span().set_attribute("gen_ai.conversation.id", query.conversation)
+    return choose(prompts, query.conversation)
 
 
 def retrieve(question: str, count: int) -> list[Hit]:
@@ -77,14 +85,15 @@ def build_messages(prompt: Prompt, hits: list[Hit], question: str) -> list[ChatC
     passages = [(hit.passage.id, hit.passage.text) for hit in hits]
     return [
         {"role": "system", "content": prompt.instruction},
-        {"role": "user", "content": fill(passages, question)},
+        {"role": "user", "content": fill(passages)},
+        {"role": "user", "content": " ".join(question.split())},
     ]
 
 
 @app.post("/ask")
 async def ask(query: Query, request: Request) -> Answer:
     """Answer a question in one piece."""
-    prompt = choose(ASK, query.conversation)
+    prompt = begin(query, ASK)
     hits = retrieve(query.question, prompt.passages)
     client: AsyncOpenAI = request.app.state.openai
     try:
@@ -100,7 +109,7 @@ async def ask(query: Query, request: Request) -> Answer:
 @app.post("/ask/stream")
 async def ask_stream(query: Query, request: Request) -> StreamingResponse:
     """Answer a question as server-sent events: ``text`` as it comes, then ``done``, or ``error``."""
-    prompt = choose(STREAM, query.conversation)
+    prompt = begin(query, STREAM)
     client: AsyncOpenAI = request.app.state.openai
 
     async def events() -> AsyncIterator[str]:

@@ -50,7 +50,7 @@ def choose(prompts: tuple[Prompt, ...], conversation: str) -> Prompt:
     return prompts[zlib.crc32(conversation.encode()) % len(prompts)]
 
 
-def fill(hits: list[tuple[str, str]], question: str) -> str:
-    """The user's message: ``(id, text)`` of the passages, then the question."""
+def fill(hits: list[tuple[str, str]]) -> str:
+    """What the model is to answer from: ``(id, text)`` of the passages."""
     passages = "\n\n".join(f"[{name}]\n\n{text}" for name, text in hits)
-    return f"Passages:\n\n{passages}\n\nQuestion: {' '.join(question.split())}"
+    return f"Passages:\n\n{passages}"

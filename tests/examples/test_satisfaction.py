@@ -23,12 +23,12 @@ from otel_feedback._prompts import fingerprint
 TERSE = next(prompt for prompt in PAGES["/ask"] if prompt.name == "terse")
 TUTOR = next(prompt for prompt in PAGES["/ask/stream"] if prompt.name == "tutor")
 KEY = ("/ask", version_of(TERSE.instruction))
-COUNTS = {"answers": 9, "voted": 5, "positive": 4, "negative": 2, "changes": 3, "copy": 1, "rephrase": 0}
+COUNTS = {"answers": 9, "voted": 5, "positive": 4, "negative": 2, "changes": 3, "copy": 1}
 STANDING = {"standing positive": 2, "standing negative": 1}
 
 
 def truth() -> Truth:
-    row = Row(9, 6, voted=5, positive=4, negative=2, changed=1, retracted=2, implicit=Counter(copy=1))
+    row = Row(9, 6, voted=5, positive=4, negative=2, changed=1, retracted=2, asked_again=3, implicit=Counter(copy=1))
     row.standing_positive, row.standing_negative = STANDING.values()
     return Truth(rows={("/ask", "terse"): row})
 
@@ -57,7 +57,7 @@ def test_the_example_computes_a_fingerprint_as_the_library_does() -> None:
 
 def test_equal_counts_are_no_difference() -> None:
     """Retractions are changes of mind; how votes stand is compared where the backend says."""
-    assert expected(truth()) == {KEY: COUNTS | STANDING}
+    assert expected(truth()) == {KEY: COUNTS | STANDING | {"asked again": 3}}
     assert find_differences(lines(), truth(), "Prometheus") == []
     assert find_differences(lines(**STANDING), truth(), "the API") == []
 
@@ -68,6 +68,14 @@ def test_a_count_that_is_off_by_one_is_told(name: str) -> None:
     right = {**COUNTS, **STANDING}
     (difference,) = find_differences(lines(**{**right, name: right[name] + 1}), truth(), "the API")
     assert difference == f"/ask {KEY[1]}, {name}: the API {right[name] + 1}, users {right[name]}"
+
+
+def test_the_service_finds_no_more_questions_than_were_asked_again() -> None:
+    """What it misses is no difference, for it can't know all; one that nobody asked again is."""
+    assert find_differences(lines(rephrase=3), truth(), "the API") == []
+    assert find_differences(lines(rephrase=4), truth(), "the API") == [
+        f"/ask {KEY[1]}, rephrase: the API 4, users 3 at most"
+    ]
 
 
 def test_lines_that_only_one_side_has_are_differences() -> None:
@@ -100,19 +108,20 @@ def test_the_table_is_worst_first_and_fits_a_narrow_terminal() -> None:
 
 def test_the_sentence_of_agreement_adds_the_rows_up() -> None:
     """Its totals are those that are compared; opinions are those up and those down."""
-    assert agreement(truth(), "Prometheus").splitlines() == [
+    assert agreement(truth(), "Prometheus", lines(rephrase=2)).splitlines() == [
         "Prometheus and the users agree on every count, row by row. In total:",
         "  9 answers, 5 of them voted on",
         "  6 opinions, 4 up and 2 down",
         "  3 votes changed or taken back",
-        "  1 answers copied, 0 questions seen to be asked again",
+        "  1 answers copied",
+        "  3 questions asked again in other words, 2 of them found by the service itself",
     ]
     assert standing(truth()) == "  3 votes as they stand now, 2 up and 1 down: that is what the page shows"
 
 
 def test_what_the_users_know_adds_up_before_the_reader() -> None:
     """Voted on and changed make the opinions; questions and those asked again make the answers; 80 columns do."""
-    known = Truth(rows={**truth().rows, ("/ask/stream", "thorough"): Row(1000, 250)}, asked_again=109)
+    known = Truth(rows={**truth().rows, ("/ask/stream", "thorough"): Row(1000, 250, asked_again=106)})
     console = Console(file=io.StringIO(), width=80, color_system=None)
     show_truth(known, console)
     assert written(console) == [
