@@ -28,7 +28,7 @@ MAX_AGE: Final = 3_600.0
 MAX_PLACES: Final = 200
 """Routes or templates whose last questions tell how much of a prompt is the same for everybody."""
 
-ASKED_AGAIN: Final = 0.5
+ASKED_AGAIN: Final = _likeness.ASKED_AGAIN
 """Likeness above which a question asks the same again."""
 
 LEFT: Final = 0.7

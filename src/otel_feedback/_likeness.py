@@ -1,32 +1,18 @@
 """How alike two consecutive questions of one conversation are: does the second ask the same again?
 
-Text work without a model; ``docs/rephrase.md`` has the formula, where it comes from, and what it gets wrong. What is
-kept of a question are hashes under a key that each process draws for itself: never its text.
+Text work without a model; ``docs/rephrase.md`` has the formula, where it comes from, and what it gets wrong.
 """
 
 import math
-import re
-import secrets
-import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from otel_feedback import _wording
+from otel_feedback._features import Features, Word, features, same
 
-MAX_READ: Final = 100_000
-"""Characters of a question that are looked at; of a longer one also its length."""
+__all__ = ["ASKED_AGAIN", "THRESHOLD", "Evidence", "Features", "compare", "confidence", "features", "likeness", "same"]
 
-_ENDS: Final = 2_000
-"""Characters from which words are taken, at the beginning and at the end each: passages stand between."""
-
-_TOKENS: Final = 128
-"""Words, or characters of a script without spaces, that are kept of each end."""
-
-_LETTERS: Final = 20
-"""Letters of a word that are looked at."""
+ASKED_AGAIN: Final = 0.5
+"""The likeness above which a question asks the same again."""
 
 _SOFT: Final = 0.55
 """Dice's coefficient of two words' letter pairs from which on they are one word, misspelt or inflected."""
@@ -34,169 +20,8 @@ _SOFT: Final = 0.55
 _MIXED: Final = 0.9
 """How near two words are that have the same letters and the same first one."""
 
-_LIGHT: Final = 0.1
-"""What a function word weighs beside a content word's 0.4 to 1."""
-
-_WORD: Final = re.compile(
-    r"(?P<han>[\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
-    r"|(?P<kana>[\u30a1-\u30fa\u30fc-\u30ff]+)|(?P<hira>[\u3041-\u309f])|(?P<word>(?:(?![\u2e80-\u9fff\uf900-\ufaff"
-    r"\U00020000-\U0003ffff])[^\W_])+)"
-)
-_MARKS: Final = re.compile("[\u0300-\u036f]")
-_NOISE: Final = re.compile(r"[\W_]+")
-
-
-class Word(NamedTuple):
-    """What is kept of a word.
-
-    Attributes:
-        weight: How much it says.
-        letters: A bit for each pair of letters; 0 where only the very same word will do.
-        mixed: The hash of its first letter and of all its letters in order of the alphabet: two letters that changed
-            places don't change it.
-        root: The hash of the word without a beginning that turns its sense; of the word itself where it has none.
-    """
-
-    weight: float
-    letters: int
-    mixed: int
-    root: int
-
-
-@dataclass(frozen=True)
-class Features:
-    """What is kept of a question, at most 512 words: hashes that say nothing outside of this process.
-
-    Attributes:
-        digest: Of the text without case, white space and punctuation.
-        order: Hashes of words, or of characters in scripts without spaces, as they stand.
-        words: What is compared, by hash: words, and pairs of characters in scripts without spaces.
-        light: Those of ``order`` that say little.
-        numbers: Those of ``order`` that have digits.
-        asked: A bit for each thing asked for: a place, a time, a quantity, a person, a reason, a way; else yes or no.
-        negated: Whether something is denied.
-        thanks: Whether there are thanks, or other words that close.
-        onward: Whether it speaks as a next step does.
-        repair: Whether it says that it is asked again.
-    """
-
-    digest: bytes
-    order: tuple[int, ...]
-    words: dict[int, Word]
-    light: frozenset[int]
-    numbers: frozenset[int]
-    asked: int
-    negated: bool
-    thanks: bool
-    onward: bool
-    repair: bool
-
-
-@cache
-def _key() -> bytes:
-    """Return this process's key; a forked child goes on with its parent's, whose features it has too."""
-    return secrets.token_bytes(32)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=_key()).digest(), "big")
-
-
-def _normal(text: str) -> str:
-    """Return a text without case, width and accents (kana keep their marks)."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    if folded.isascii():
-        return folded
-    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", folded)))
-
-
-def features(text: str) -> Features:
-    """Take from a question what its likeness to another one needs; any text is taken, and none of it is kept.
-
-    The time is bounded for texts of any length, and so is what is kept (about 100 KB at most, 10 for usual questions).
-    """
-    normal = _normal(text[:MAX_READ])
-    bare = _NOISE.sub("", normal) or "".join(normal.split())
-    if len(text) > MAX_READ:
-        bare = f"{len(text)} {bare}"
-    digest = blake2b(bare.encode("utf-8", "surrogatepass"), digest_size=16, key=_key()).digest()
-    if len(normal) > 2 * _ENDS:
-        end = normal if len(text) <= MAX_READ else _normal(text[-_ENDS:])
-        normal = f"{normal[:_ENDS]} {end[-_ENDS:]}"
-    plain = normal.replace("\u2019", "'")
-    tokens = [(match.lastgroup or "", match[0]) for match in _WORD.finditer(plain)]
-    if len(tokens) > 2 * _TOKENS:
-        tokens = tokens[:_TOKENS] + tokens[-_TOKENS:]
-    order, light, numbers = [], set(), set()
-    words: dict[int, Word] = {}
-    before = ""
-    for script, token in tokens:
-        hashed = _hash(token)
-        order.append(hashed)
-        says_little = script == "hira" or token in _wording.FUNCTION or token in _wording.LIGHT_HAN
-        if says_little:
-            light.add(hashed)
-        if any(map(str.isdigit, token)):
-            numbers.add(hashed)
-        if script in {"word", "kana"}:
-            words[hashed] = _word(token, hashed, light=says_little, number=hashed in numbers)
-            before = ""
-            continue
-        pair = before + token
-        weight = _LIGHT if says_little else 0.35
-        if len(pair) > 1:
-            weight = (weight + (_LIGHT if before in _wording.LIGHT_HAN or _is_hiragana(before) else 0.35)) / 2
-        made = _hash(pair)
-        words[made] = Word(weight, 0, made, made)
-        before = token
-    return Features(
-        digest=digest,
-        order=tuple(order),
-        words=words,
-        light=frozenset(light),
-        numbers=frozenset(numbers),
-        asked=_asked(plain),
-        negated=bool(_wording.NEGATED.search(plain)) or any(token in _wording.NEGATIONS for _, token in tokens),
-        thanks=bool(_wording.THANKS.search(plain)),
-        onward=bool(_wording.ONWARD.search(plain)),
-        repair=bool(_wording.REPAIR.search(plain)),
-    )
-
-
-def _asked(plain: str) -> int:
-    kinds = sum(1 << bit for bit, pattern in enumerate(_wording.QUESTIONS) if pattern.search(plain))
-    return kinds or bool(_wording.WHETHER.search(plain)) << len(_wording.QUESTIONS)
-
-
-def _is_hiragana(token: str) -> bool:
-    return "\u3041" <= token <= "\u309f"
-
-
-@lru_cache(4096)
-def _bit(pair: str) -> int:
-    return 1 << (_hash(pair) & 255)
-
-
-def _word(token: str, hashed: int, *, light: bool, number: bool) -> Word:
-    weight = _LIGHT if light else 0.3 + 0.1 * min(len(token), 7)
-    letters, mixed = 0, hashed
-    if not (light or number):
-        token = token[:_LETTERS]
-        around = f"^{token}$"
-        for at in range(len(around) - 1):
-            letters |= _bit(around[at : at + 2])
-        mixed = _hash(token[0] + "".join(sorted(token)))
-    root = hashed
-    for beginning in _wording.OPPOSITES:
-        if token.startswith(beginning) and len(token) >= len(beginning) + 3:
-            root = _hash(token[len(beginning) :])
-            break
-    return Word(weight, letters, mixed, root)
-
-
-def same(a: Features, b: Features) -> bool:
-    """Whether two questions are the same text but for case, accents, white space and punctuation."""
-    return a.digest == b.digest
+_PAIRED: Final = 32
+"""Words of each question whose letters are compared: the time grows with its square."""
 
 
 class Evidence(NamedTuple):
@@ -211,7 +36,7 @@ class Evidence(NamedTuple):
             much as the rest is the same, by the square of Dice's coefficient.
         asks_same: Whether both ask for a thing of the same kind.
         asks_other: Whether they ask for things of different kinds.
-        thanks: Whether one says thanks, or closes.
+        closing: Whether one says thanks, or closes.
         onward: Whether one speaks as a next step does.
         repair: Whether one says that it asks again.
     """
@@ -223,7 +48,7 @@ class Evidence(NamedTuple):
     opposite: float
     asks_same: float
     asks_other: float
-    thanks: float
+    closing: float
     onward: float
     repair: float
 
@@ -241,10 +66,10 @@ def compare(a: Features, b: Features) -> Evidence:
         both=min(share_a, share_b),
         swapped=_swapped(a, b, ours, theirs),
         number=bool(a.numbers - set(b.order)) and bool(b.numbers - set(a.order)),
-        opposite=dice * dice if opposite or a.negated != b.negated else 0.0,
+        opposite=dice * dice if opposite or a.denied != b.denied else 0.0,
         asks_same=bool(a.asked & b.asked),
         asks_other=bool(a.asked) and bool(b.asked) and not a.asked & b.asked,
-        thanks=a.thanks != b.thanks,
+        closing=a.closing != b.closing,
         onward=a.onward != b.onward,
         repair=a.repair != b.repair,
     )
@@ -288,10 +113,6 @@ def _pairs(a: Features, b: Features, common: set[int]) -> Iterator[tuple[int, in
             yield one, other, max(alike, _MIXED) if word.mixed == another.mixed else alike
 
 
-_PAIRED: Final = 48
-"""Words of each question whose letters are compared: the time grows with its square."""
-
-
 def _swapped(a: Features, b: Features, ours: set[int], theirs: set[int]) -> float:
     shortest, longest = sorted((len(a.order), len(b.order)))
     begin = 0
@@ -307,8 +128,8 @@ def _swapped(a: Features, b: Features, ours: set[int], theirs: set[int]) -> floa
     return (begin + end) / longest if own_a and own_b else 0.0
 
 
-BIAS: Final = 0.58
-WEIGHTS: Final = Evidence(0.78, -1.55, -4.51, -0.43, -2.32, 1.64, -2.80, -2.01, -2.70, 1.33)
+BIAS: Final = 0.57
+WEIGHTS: Final = Evidence(0.78, -1.53, -4.51, -0.43, -2.32, 1.64, -2.80, -2.01, -2.70, 1.33)
 """Of a logistic regression on the pairs for training alone: ``python -m benchmarks.likeness_fit`` finds them."""
 
 THRESHOLD: Final = 0.6
@@ -344,7 +165,7 @@ def confidence(value: float) -> float:
     if value >= 1:
         return 1.0
     again = _logistic(math.log(value / (1 - value)) + _SHIFT) if value > 0 else 0.0
-    return min(again if value > 0.5 else 1 - again, _SUREST)
+    return min(again if value > ASKED_AGAIN else 1 - again, _SUREST)
 
 
 def _logistic(logit: float) -> float:
