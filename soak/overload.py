@@ -126,8 +126,9 @@ def _flood(
         memory=(before, most, after),
     )
     assert acknowledged, f"it took nothing in: {outcome}\n{capture.said()[-2_000:]}"
-    answered = {second for one in sent for second in one.by_second}
-    assert len(answered) >= seconds / 2, f"it took nothing in for most of the time: {outcome}"
+    if name != "backlog":  # which is full after a while
+        answered = {second for one in sent for second in one.by_second}
+        assert len(answered) >= seconds / 2, f"it took nothing in for most of the time: {outcome}"
     lost = acknowledged - receiver.spans.keys()
     assert not lost, f"{len(lost)} that it acknowledged did not arrive: {outcome}"
     assert all(len(set(one)) == 1 for one in spans), f"a feedback is in two spans: {outcome}"

@@ -163,8 +163,8 @@ class SharedProtocol(BoundedProtocol):
     """The same, with a bound for each client address: for a server that strangers reach without a proxy between."""
 
     def _has_its_share(self) -> bool:
-        own = sum(_key(other) == _key(self) for other in self.connections)
-        return own > MOST_OF_ADDRESS
+        own = _key(self)
+        return sum(_key(other) == own for other in self.connections) > MOST_OF_ADDRESS
 
 
 def _key(connection: Any) -> str | None:
