@@ -8,6 +8,7 @@ import base64
 import hmac
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_feedback._guard import warn_once
@@ -126,10 +127,11 @@ class _Signer:
         self.algorithm = "HS256" if key.algorithm == "HS256" else "EdDSA"
         self._private, self._public = _prepare(key)
         algorithm = jwt.get_algorithm_by_name(self.algorithm)
-        self._sign, self._is_signed = algorithm.sign, algorithm.verify
-        if self.algorithm == "HS256":
-            # PyJWT's own does the same in five times the time, of which capture has little for each request.
-            self._is_signed = _is_hs256
+        self._sign = algorithm.sign
+        # PyJWT's own does for HS256 the same in five times the time, of which capture has little for each request.
+        self._is_signed: Callable[[bytes, Any, bytes], bool] = (
+            _is_hs256 if self.algorithm == "HS256" else algorithm.verify
+        )
         self._head = _encode(to_json({"alg": self.algorithm, "kid": key.kid, "typ": _TYPE}).encode()) + b"."
         signature = _length(32 if self.algorithm == "HS256" else 64)
         self.room = (LONGEST_TOKEN - len(self._head) - 1 - signature) * 3 // 4 if self._private else 0

@@ -267,9 +267,12 @@ def default_recorder() -> Recorder:
 def _make_recorder(codec: HandleCodec, settings: Settings) -> Recorder:
     if settings.outbox is None:
         return Recorder(codec=codec, settings=settings)
-    from otel_feedback.outbox._posting import Posting  # with SQLite, which few services need
+    # Here, since few services need SQLite and the exporters.
+    from otel_feedback.outbox._metrics import register_outbox_metrics
+    from otel_feedback.outbox._posting import Posting
 
     outbox = Posting(settings.outbox, most_mib=settings.outbox_mib).outbox
+    register_outbox_metrics(outbox)
     return Recorder(codec=codec, settings=settings, votes=outbox, delivery=outbox)
 
 

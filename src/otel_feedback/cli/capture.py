@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
-from otel_feedback import _runtime
+from otel_feedback import _runtime, semconv
 from otel_feedback._record import Recorder
 from otel_feedback._settings import Settings, outbox_path
+from otel_feedback._version import VERSION
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError
+from otel_feedback.outbox._metrics import make_meter_provider, register_outbox_metrics
 from otel_feedback.outbox._posting import Posting
 from otel_feedback.server.listening import probe
 from otel_feedback.server.options import Address
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from otel_feedback.capture.limits import RateLimits
+
+METRICS_MS: Final = 1_000
+"""Milliseconds that the last export of the outbox's gauges may take."""
 
 GRACE_SECONDS: Final = 10
 """Time that requests under way get when the process is told to end."""
@@ -93,9 +98,12 @@ def capture(
     except ModuleNotFoundError as error:
         raise MissingExtraError("capture", error.name or "uvicorn") from None
     probe(address, "--listen")
-    posting = Posting(outbox_path(settings), most_mib=settings.outbox_mib, resource=_resource())
+    resource = _resource()
+    posting = Posting(outbox_path(settings), most_mib=settings.outbox_mib, resource=resource)
     recorder = Recorder(codec=codec, settings=settings, votes=posting.outbox, delivery=posting.outbox)
-    _serve(recorder, posting, address, allow_origins=allow_origin or [], limits=limits, proxies=proxies)
+    _serve(
+        recorder, posting, address, resource=resource, allow_origins=allow_origin or [], limits=limits, proxies=proxies
+    )
 
 
 def _limits(defaults: "RateLimits", **given: str | None) -> "RateLimits":
@@ -108,6 +116,7 @@ def _serve(
     posting: Posting,
     address: Address,
     *,
+    resource: Resource,
     allow_origins: list[str],
     limits: "RateLimits",
     proxies: dict[str, Any],
@@ -122,12 +131,18 @@ def _serve(
     except ModuleNotFoundError:
         raise MissingExtraError("capture", "uvicorn") from None
 
+    meters = make_meter_provider(resource)
+
     @contextlib.asynccontextmanager
     async def sending(_: "Starlette") -> AsyncIterator[None]:
         posting.start()  # what an earlier process left is sent at once
+        if meters is not None:
+            register_outbox_metrics(posting.outbox, meters.get_meter(semconv.SCOPE, VERSION, semconv.SCHEMA_URL))
         yield
         # Here and not after the server, which ends by the signal that told it to.
         await run_sync(posting.shutdown)
+        if meters is not None:
+            await run_sync(meters.shutdown, METRICS_MS)
 
     app = capture_app(
         recorder=recorder,

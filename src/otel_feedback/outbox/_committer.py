@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -22,6 +23,12 @@ MOST_AT_ONCE: Final = 500
 
 IDLE_SECONDS: Final = 60.0
 """After which a thread without work ends; the next piece of work starts another."""
+
+CROWD: Final = 8
+"""Pieces of work in one transaction from which on this process has more to do than it can."""
+
+CROWD_SECONDS: Final = 0.2
+"""For which that is believed."""
 
 FORK_SECONDS: Final = 2.0
 """For which a fork waits at most until a transaction has ended."""
@@ -76,6 +83,7 @@ class Committer(Generic[S]):
         self._refusal = ""
         self._thread: threading.Thread | None = None
         self._jobs: deque[_Job[S]] = deque()
+        self._crowd = (0, 0.0)
         self._changed = threading.Condition()
         self._at_work = threading.Lock()
         self._rests = False
@@ -110,6 +118,11 @@ class Committer(Generic[S]):
         self._put(_Job(work, future))
         return future
 
+    def is_crowded(self) -> bool:
+        """Whether many wait for each transaction just now."""
+        waited, at = self._crowd
+        return waited >= CROWD and time.monotonic() - at < CROWD_SECONDS
+
     def close(self) -> None:
         """End what is under way and close the file. Can be repeated; later work is refused."""
         with self._changed:
@@ -134,6 +147,7 @@ class Committer(Generic[S]):
     def _work(self) -> None:
         while jobs := self._take():
             self._commit(jobs)
+            self._crowd = (len(jobs), time.monotonic())
             _tell(jobs)
 
     def _take(self) -> list[_Job[S]]:

@@ -1,7 +1,8 @@
-"""The SQLite file of an outbox: made, opened and told apart from others."""
+"""The SQLite file of an outbox, and others of its make: made, opened and told apart."""
 
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,27 @@ APPLICATION_ID: Final = 132_250_379
 
 VERSION: Final = 1
 """Of the tables; a newer one was written by a newer otel-feedback."""
+
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a file is for.
+
+    Attributes:
+        name: What it is called in messages, such as ``outbox``.
+        application_id: What SQLite's header says of it.
+        version: Of the tables.
+        schema: Statements that make them.
+        advice: What to do where a file can't be used.
+    """
+
+    name: str
+    application_id: int
+    version: int
+    schema: tuple[str, ...]
+    advice: str
+
 
 BUSY_SECONDS: Final = 10.0
 """How long one process waits for another to end its transaction."""
@@ -35,13 +57,15 @@ _SCHEMA: Final = (
     "INSERT INTO sqlite_sequence VALUES ('queue', abs(random() % 1000000000) * 1000000000)",
     "CREATE TABLE totals (depth INTEGER NOT NULL, bytes INTEGER NOT NULL)",
     "INSERT INTO totals VALUES (0, 0)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
+)
+
+OUTBOX: Final = Kind(
+    "outbox", APPLICATION_ID, VERSION, _SCHEMA, "Name another file by OTEL_FEEDBACK_OUTBOX or --outbox, or mend this."
 )
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open an outbox's file, and make it where it is missing: mode 0600, its folder 0700.
+def open_database(path: Path, kind: Kind = OUTBOX) -> sqlite3.Connection:
+    """Open a file, and make it where it is missing: mode 0600, its folder 0700.
 
     Raises:
         ConfigurationError: It can't be opened, or it is something else; the message says what to do.
@@ -50,17 +74,33 @@ def open_database(path: Path) -> sqlite3.Connection:
         is_new = _make(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
-        raise _unusable(path, type(error).__name__) from error
+        raise _unusable(path, kind, type(error).__name__) from error
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, kind)
         if is_new:
             _sync_folder(path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error | OSError):
-            raise _unusable(path, type(error).__name__) from error
+            raise _unusable(path, kind, type(error).__name__) from error
         raise
     return connection
+
+
+def check_database(connection: sqlite3.Connection, path: Path) -> None:
+    """Read the whole file.
+
+    Raises:
+        ConfigurationError: It is damaged.
+    """
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError:
+        return  # another process keeps us from it for now
+    except sqlite3.Error as error:
+        raise _unusable(path, kind, type(error).__name__) from error
+    if found != "ok":
+        raise _unusable(path, kind, "it is damaged")
 
 
 def _make(path: Path) -> bool:
@@ -72,26 +112,26 @@ def _make(path: Path) -> bool:
     return True
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
     # What is deleted leaves no bytes in the file, and each commit is on the disk when it returns.
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA synchronous = FULL")
     if _number(connection, "user_version") == 0:
-        _make_tables(connection, path)
-    if _number(connection, "application_id") != APPLICATION_ID:
-        raise _unusable(path, "it is not an outbox")
-    if _number(connection, "user_version") > VERSION:
-        raise _unusable(path, "a newer otel-feedback wrote it")
+        _make_tables(connection, path, kind)
+    if _number(connection, "application_id") != kind.application_id:
+        raise _unusable(path, kind, "it is something else")
+    if _number(connection, "user_version") > kind.version:
+        raise _unusable(path, kind, "a newer otel-feedback wrote it")
     # Last, since it changes the file, which may be somebody else's.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA journal_size_limit = 16777216")
 
 
-def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+def _make_tables(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if _number(connection, "user_version") == 0:  # else another process was faster
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise _unusable(path, "it is not an outbox")
+            raise _unusable(path, kind, "it is something else")
         for statement in _SCHEMA:
             connection.execute(statement)
     connection.execute("COMMIT")
@@ -110,7 +150,5 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _unusable(path: Path, why: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The outbox {path} can't be used ({why}). Name another file by OTEL_FEEDBACK_OUTBOX or --outbox, or mend this."
-    )
+def _unusable(path: Path, kind: Kind, why: str) -> ConfigurationError:
+    return ConfigurationError(f"The {kind.name} {path} can't be used ({why}). {kind.advice}")

@@ -19,7 +19,7 @@ from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
 from otel_feedback.outbox import _queue
 from otel_feedback.outbox._book import Book, prune
 from otel_feedback.outbox._committer import FORK_SECONDS, Committer, inherited
-from otel_feedback.outbox._database import open_database
+from otel_feedback.outbox._database import check_database, open_database
 from otel_feedback.outbox._place import Place
 from otel_feedback.outbox._rows import Counts, Row, pack, pack_resource
 
@@ -92,13 +92,18 @@ class Outbox:
         """The file whose lock says which process sends."""
         return self.path.with_name(f"{self.path.name}.sender")
 
-    def open(self) -> None:
+    def open(self, *, whole: bool = False) -> None:
         """Open the file now, and not with the first feedback.
 
+        Args:
+            whole: Read all of it, to find damage that would show much later.
+
         Raises:
-            ConfigurationError: It can't be opened, or it is something else.
+            ConfigurationError: It can't be opened, it is something else, or it is damaged.
         """
-        open_database(self.path).close()
+        with contextlib.closing(open_database(self.path)) as connection:
+            if whole:
+                check_database(connection, self.path)
 
     def cast(self, ballot: Ballot, deliver: Callable[[Transition], None]) -> Transition:
         """See ``VoteBook.cast``; it returns when vote and carrier are on the disk.
@@ -166,6 +171,10 @@ class Outbox:
             DeliveryError: The file can't be written.
         """
         return self._committer.run(lambda session: _queue.put_back(session.connection))
+
+    def is_crowded(self) -> bool:
+        """Whether so much feedback comes in now that sending should wait for it."""
+        return self._committer.is_crowded()
 
     def wait(self, seconds: float) -> None:
         """Return when something may be new, or the time has passed."""

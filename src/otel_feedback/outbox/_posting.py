@@ -42,7 +42,7 @@ class Posting:
             ConfigurationError: One of them can't.
             MissingExtraError: The OTLP exporter is not installed.
         """
-        self.outbox.open()
+        self.outbox.open(whole=True)
         self._prepare()
 
     def start(self) -> None:
@@ -72,6 +72,8 @@ class Posting:
                     "otel-feedback: feedback waits in the outbox and goes nowhere, since OTEL_TRACES_EXPORTER is none.",
                 )
                 return None
-            self._sender = Sender(self.outbox, self._transport, lock_path=self.outbox.lock_path)
+            self._sender = Sender(
+                self.outbox, self._transport, lock_path=self.outbox.lock_path, is_crowded=self.outbox.is_crowded
+            )
             atexit.register(self.shutdown)
         return self._sender

@@ -24,6 +24,10 @@ a random part of that."""
 LONGEST_ASKED: Final = 600.0
 """Seconds for which a receiver that asks for it is left alone; no receiver can stop the sender for good."""
 
+COURTESY: Final = 4.0
+"""How many times as long as a batch took the next one waits while this process is crowded: Python runs one thread at a
+time, and what is on the disk can wait."""
+
 LOOK: Final = 1.0
 """Seconds between two looks at whether the sender of another process has gone."""
 
@@ -57,6 +61,7 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
         chance: Callable[[], float] = random.random,
+        is_crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare a sender; nothing is opened or started.
 
@@ -67,8 +72,11 @@ class Sender:
             clock: Seconds that never go back.
             sleep: Waits so many seconds; by default until the end of the sender, too.
             chance: A random number in [0, 1).
+            is_crowded: Whether this process has more to take in than it can: then sending takes a part of its time
+                only.
         """
         self._queue, self._transport, self._clock, self._chance = queue, transport, clock, chance
+        self._is_crowded = is_crowded
         self._lock = SenderLock(lock_path)
         self._sleep = sleep
         self._renew()
@@ -141,11 +149,14 @@ class Sender:
     def _run(self) -> None:
         try:
             while True:
+                began = self._clock()
                 turn = self._try_turn()
                 if self._stopping.is_set() and (not turn.moved or self._has_ended()):
                     return
                 if turn.pause:
                     self._pause(turn.pause)
+                elif turn.moved and self._is_crowded():
+                    self._pause(min(COURTESY * (self._clock() - began), LONGEST_BACKOFF))
                 elif not turn.moved:
                     with contextlib.suppress(DeliveryError):
                         self._queue.wait(IDLE)

@@ -44,7 +44,7 @@ def _span(row: Row, resource: Resource) -> ReadableSpan:
         links=[trace.Link(target, {})],
         kind=trace.SpanKind.INTERNAL,
         start_time=carrier.time_ns,
-        end_time=carrier.time_ns,
+        end_time=carrier.end_ns,
         instrumentation_scope=_SCOPE,
     )
 
