@@ -303,3 +303,12 @@ def test_the_time_is_when_the_feedback_came(make):
     parts.submit(time=(START + 7) * 10**9)
     (span,) = parts.spans()
     assert (span["start"], span["end"]) == (7, 7)
+
+
+def test_a_carrier_takes_a_nanosecond(make):
+    """Jaeger takes a span without any duration for a negative one, and shows it twice where it was delivered twice."""
+    parts = make()
+    parts.submit(time=START * 10**9)
+    parts.delivery.flush()
+    (span,) = parts.exporter.get_finished_spans()
+    assert (span.start_time, span.end_time) == (START * 10**9, START * 10**9 + 1)
