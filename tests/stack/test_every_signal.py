@@ -1,36 +1,26 @@
 """Every signal of the table, from the browser or the service to its carrier, its number in Prometheus and its row."""
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from examples.satisfaction import Line
 from stack.client import span_tags
 from stack.parts import Parts
+from stack.ports import choose_free
+from stack.processes import HOST
 from tests.chromium import browser, chromium  # noqa: F401 - fixtures of this module
+from tests.stack import grafana
+from tests.stack.cut_line import line_to
 from tests.stack.reader_at_the_page import Reader
-from tests.stack.whole_loop import KNOWN, Counts, Loop, running_loop, settled
+from tests.stack.signal_cases import BEFORE, CASES, EXPLICIT, IMPLICIT, JUDGED, Act, Case
+from tests.stack.whole_loop import Counts, Loop, running_loop, settled
 
-from otel_feedback import _likeness, semconv
+from otel_feedback import semconv
 from otel_feedback.signals import DEFAULT_SIGNALS
-
-POSITIVE, NEGATIVE, NEUTRAL, RETRACTED = semconv.SENTIMENTS
-EXPLICIT, IMPLICIT, CORRECTION = semconv.EXPLICIT, semconv.IMPLICIT, semconv.CORRECTION
-
-BEFORE = [*["up"] * 7, *["down"] * 3]
-"""How ten other answers of each case's template were judged before: so that its satisfaction is a number."""
-JUDGED = Counter({(EXPLICIT, "thumbs", POSITIVE, semconv.UNSET): 7, (EXPLICIT, "thumbs", NEGATIVE, semconv.UNSET): 3})
-"""The same, as Prometheus counts it."""
-
-ASKED = "How do I reset my password?"
-ASKED_ELSE = "How do I reset my password please?"
-LIKE = _likeness.likeness(_likeness.features(ASKED), _likeness.features(ASKED_ELSE))
-ASKED_OTHER = "Which countries do you deliver to?"
-
-WORDS = ("Valmar at dawn", "Ostrava at noon")
-"""What a correction is about: words that are nowhere else."""
 
 CORRECTED = (semconv.FEEDBACK_CORRECTION_ORIGINAL, semconv.FEEDBACK_CORRECTION_CORRECTED)
 ON_CARRIERS = (
@@ -57,188 +47,6 @@ IN_ROWS = [
     "standing",
     "correction",
 ]
-
-
-@dataclass
-class Act:
-    """Whoever acts in one case: the loop, the case's template, and a reader at the page where there is one."""
-
-    loop: Loop
-    template: str
-    page: Callable[[], Reader]
-    texts: bool = True
-    """Whether the process that takes the feedback in records what people write."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """One carrier, as it should be."""
-
-    sentiment: str
-    score: float | None
-    label: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """A signal and its way in: what is done, which gives the handle, and what everybody then says of it."""
-
-    act: Callable[[Act], str]
-    signal: str
-    kind: str
-    source: str
-    said: tuple[Said, ...]
-    confidence: float | None = None
-    correction: tuple[str, str] | None = None
-    texts: bool = True
-
-    @property
-    def keeps_words(self) -> bool:
-        """Whether any word of answer or reader is to be found afterwards."""
-        return self.correction is not None and self.texts
-
-
-def vote(*parts: str) -> Callable[[Act], str]:
-    """Ask at the page and click parts of the widget."""
-
-    def act(on: Act) -> str:
-        signal = {"v4": "stars", "vno": "helpful"}.get(parts[0], "thumbs")
-        handle = on.page().ask(on.template, signal=signal)
-        on.page().press(*parts)
-        return handle
-
-    return act
-
-
-def at_the_page(gesture: Callable[[Reader], None], *, endless: bool = False) -> Callable[[Act], str]:
-    """Ask at the page and do something with the answer."""
-
-    def act(on: Act) -> str:
-        handle = on.page().ask(on.template, texts=on.texts, endless=endless)
-        gesture(on.page())
-        return handle
-
-    return act
-
-
-def ask_again(question: str) -> Callable[[Act], str]:
-    """Ask twice in one conversation, then for something else: the first answer is the one that is judged."""
-
-    def act(on: Act) -> str:
-        first, *_ = [on.loop.ask(on.template, each, on.template) for each in (ASKED, question, ASKED_OTHER)]
-        return first
-
-    return act
-
-
-def ask_and_say_no_more(on: Act) -> str:
-    """Ask in a conversation that ends with the answer."""
-    return on.loop.ask(on.template, ASKED, on.template, texts=False)
-
-
-def stop_reading(on: Act) -> str:
-    """Go away while the answer still comes, without a page that could tell."""
-    return on.loop.stop_reading(on.template, ASKED)
-
-
-def tell_the_service(signal: str, *words: str) -> Callable[[Act], str]:
-    """Correct an answer in a program that tells the service: it calls ``record()``."""
-
-    def act(on: Act) -> str:
-        handle = on.loop.ask(on.template, ASKED, texts=on.texts)
-        on.loop.correct(handle, signal, *words, texts=on.texts)
-        return handle
-
-    return act
-
-
-def post(signal: str, *words: str) -> Callable[[Act], str]:
-    """Correct an answer in a program that tells capture."""
-
-    def act(on: Act) -> str:
-        handle = on.loop.ask(on.template, ASKED)
-        correction = dict(zip(("original", "corrected"), words, strict=True))
-        on.loop.post({"handle": handle, "signal": signal, "correction": correction}, texts=on.texts)
-        return handle
-
-    return act
-
-
-DOWN, UP = Said(NEGATIVE, 0.0, "down"), Said(POSITIVE, 1.0, "up")
-AGAIN, GONE = Said(NEGATIVE, 0.0, "regenerated"), Said(NEGATIVE, 0.0, "abandoned")
-BY_PAGE, BY_SERVICE, BY_PROGRAM = semconv.SOURCE_CAPTURE, semconv.SOURCE_DERIVED, semconv.SOURCE_RECORD
-
-EDITED = f"{KNOWN} {WORDS[1]}."
-CASES = {
-    "thumbs, clicked": Case(vote("vup"), "thumbs", EXPLICIT, BY_PAGE, (UP,)),
-    "thumbs, changed": Case(vote("vup", "vdown"), "thumbs", EXPLICIT, BY_PAGE, (UP, DOWN)),
-    "stars, clicked": Case(vote("v4"), "stars", EXPLICIT, BY_PAGE, (Said(POSITIVE, 0.75, "4"),)),
-    "helpful, clicked": Case(vote("vno"), "helpful", EXPLICIT, BY_PAGE, (Said(NEGATIVE, 0.0, "no"),)),
-    "copy, by the keyboard": Case(
-        at_the_page(lambda page: page.copy(28)), "copy", IMPLICIT, BY_PAGE, (Said(POSITIVE, 0.44, "copied"),), 0.9
-    ),
-    "copy, more of it later": Case(
-        at_the_page(lambda page: page.copy(28, len(KNOWN))),
-        "copy",
-        IMPLICIT,
-        BY_PAGE,
-        (Said(POSITIVE, 0.44, "copied"), Said(POSITIVE, 1.0, "copied")),
-        0.9,
-    ),
-    "edit, at use": Case(
-        at_the_page(lambda page: page.add_and_use(" Bring a coat.")),
-        "edit",
-        IMPLICIT,
-        BY_PAGE,
-        (Said(POSITIVE, 0.83, "kept"),),
-        0.8,
-    ),
-    "accept, by the page": Case(
-        at_the_page(lambda page: page.click("accept")),
-        "accept",
-        IMPLICIT,
-        BY_PAGE,
-        (Said(POSITIVE, 1.0, "accepted"),),
-        0.9,
-    ),
-    "regenerate, by the page": Case(
-        at_the_page(lambda page: page.click("again")), "regenerate", IMPLICIT, BY_PAGE, (AGAIN,), 0.9
-    ),
-    "abandon, page left": Case(at_the_page(Reader.leave, endless=True), "abandon", IMPLICIT, BY_PAGE, (GONE,), 0.3),
-    "rephrase, found by the service": Case(
-        ask_again(ASKED_ELSE),
-        "rephrase",
-        IMPLICIT,
-        BY_SERVICE,
-        (Said(NEGATIVE, 1 - LIKE, "asked again"),),
-        _likeness.confidence(LIKE),
-    ),
-    "regenerate, found by the service": Case(ask_again(ASKED), "regenerate", IMPLICIT, BY_SERVICE, (AGAIN,), 0.9),
-    "abandon, reader gone": Case(stop_reading, "abandon", IMPLICIT, BY_SERVICE, (GONE,), 0.7),
-    "abandon, no later sign": Case(ask_and_say_no_more, "abandon", IMPLICIT, BY_SERVICE, (GONE,), 0.3, texts=False),
-    "text, in the widget": Case(
-        at_the_page(lambda page: page.correct(f" {WORDS[1]}.")),
-        "text",
-        CORRECTION,
-        BY_PAGE,
-        (Said(NEGATIVE, 0.0, "corrected"),),
-        correction=(KNOWN, EDITED),
-    ),
-    "label, by record()": Case(
-        tell_the_service("label", *WORDS),
-        "label",
-        CORRECTION,
-        BY_PROGRAM,
-        (Said(NEGATIVE, 0.0, "wrong"),),
-        correction=WORDS,
-    ),
-    "choice, posted": Case(
-        post("choice", *WORDS), "choice", CORRECTION, BY_PAGE, (Said(NEGATIVE, 0.0, "overruled"),), correction=WORDS
-    ),
-}
-CASES |= {
-    f"{name}, its words not kept": replace(case, texts=False) for name, case in CASES.items() if case.kind == CORRECTION
-}
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +83,7 @@ def test_every_signal_comes_to_its_carrier_its_number_and_its_row(
     for reader, line in loop.lines(name).items():
         assert changes(before[reader], line) == expected_changes(case, reader)
         assert (line.shares == before[reader].shares) is (case.kind != EXPLICIT)
+    assert "Negative duration" not in str(loop.carriers(handle))
     told = str(loop.carriers(handle)), str(loop.stored(handle))
     assert [any(town in each for town in ("Valmar", "Ostrava")) for each in told] == [case.keeps_words] * 2
 
@@ -283,6 +92,51 @@ def test_every_signal_of_the_table_has_a_case() -> None:
     """A signal that is added without a way to its number fails here."""
     table = {(signal.name, signal.kind) for signal in DEFAULT_SIGNALS.values()}
     assert {(case.signal, case.kind) for case in CASES.values()} == table
+
+
+def test_a_delivery_whose_answer_is_lost_counts_twice_and_stands_once(loop: Loop) -> None:
+    """Killed between the delivery and its note, capture delivers again: two in the counters, one in Jaeger and store.
+
+    Pipeline health says that nothing is missing: acknowledged and counted are two more, both. It can't tell that they
+    are one; the store does.
+    """
+    template, [port] = "delivered twice", choose_free(1)
+    assert settled(lambda: pipeline_health(loop)[2], 0) == 0
+    acknowledged, counted, _ = pipeline_health(loop)
+    handle, told = loop.ask(template, "Is there a ferry?"), threading.Event()
+    with line_to(loop.stack.otlp_http) as line:
+        capture = loop.make_capture("cut-off", port, OTEL_EXPORTER_OTLP_ENDPOINT=line.url)
+        line.cut = lambda: (told.wait(10), capture.kill())
+        capture.start(timeout=60)
+        try:
+            loop.post_to(f"http://{HOST}:{port}", {"handle": handle, "signal": "thumbs", "value": "up"})
+            told.set()
+            assert settled(lambda: capture.running, wanted=False) is False
+            assert (line.delivered, loop.waiting("cut-off")) == (1, 1)
+            line.cut = None
+            capture.start(timeout=60)
+            assert settled(lambda: line.delivered, 2) == 2
+            assert settled(lambda: loop.waiting("cut-off"), 0) == 0
+        finally:
+            capture.stop()
+    twice = Counter({(EXPLICIT, "thumbs", semconv.POSITIVE, semconv.UNSET): 2})
+    assert settled(lambda: loop.counted(template), twice) == twice
+    wanted = acknowledged + 2, counted + 2, 0
+    assert settled(lambda: pipeline_health(loop), wanted) == wanted
+    lines = loop.lines(template)
+    assert {reader: line.counts["positive"] for reader, line in lines.items()} == {"Prometheus": 2, "store": 1}
+    assert lines["store"].counts["standing positive"] == 1
+    assert [len(loop.carriers(handle)), len(stored(loop, handle))] == [1, 1]
+
+
+def pipeline_health(loop: Loop) -> tuple[float, ...]:
+    """What the panel of acknowledged feedback shows of all that this loop ever did: its three numbers."""
+    look = grafana.Look(loop.start, time.time())
+    page = grafana.pages("grafana")["pipeline-health"]
+    targets = [each for each in grafana.targets("grafana") if each.panel == "Feedback acknowledged minus counted"]
+    assert [each.ref for each in targets] == ["acknowledged", "counted", "difference"]
+    shown = [grafana.ask_prometheus(loop.stack, each, page, look) for each in targets]
+    return tuple(float(series["value"][1]) for [series] in shown)
 
 
 def counts(case: Case) -> Counts:

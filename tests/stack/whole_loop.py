@@ -5,6 +5,9 @@ Two captures take feedback in, one of either kind. All four keep it in outboxes 
 """
 
 import contextlib
+import json
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +56,7 @@ class Loop:
     """Everything that runs, and what its readers see of it."""
 
     def __init__(self, stack: Stack, up: UpPorts, folder: Path, provider: str) -> None:
-        self.stack, self.up = stack, up
+        self.stack, self.up, self.start = stack, up, time.time()
         self._folder, self._provider = folder, provider
         self._codec = HandleCodec(Keyring.from_text(TEST_KEYS))
         chat, terse, capture, terse_capture = choose_free(4)
@@ -63,8 +66,8 @@ class Loop:
         self.processes = [
             self._service("chat", chat, OTEL_FEEDBACK_CAPTURE_TEXT="true"),
             self._service("terse", terse, OTEL_FEEDBACK_ABANDON_SECONDS=str(ABANDONED_AFTER)),
-            self._capture("capture", capture, OTEL_FEEDBACK_CAPTURE_TEXT="true"),
-            self._capture("terse-capture", terse_capture),
+            self.make_capture("capture", capture, OTEL_FEEDBACK_CAPTURE_TEXT="true"),
+            self.make_capture("terse-capture", terse_capture),
         ]
         self.client = httpx.Client(timeout=20, trust_env=False)
 
@@ -92,7 +95,11 @@ class Loop:
 
     def post(self, body: Mapping[str, Any], *, texts: bool = True) -> None:
         """Send feedback to a capture."""
-        response = self.client.post(f"{self.captures[texts]}/v1/feedback", json=body)
+        self.post_to(self.captures[texts], body)
+
+    def post_to(self, capture: str, body: Mapping[str, Any]) -> None:
+        """Send feedback to the capture at an address."""
+        response = self.client.post(f"{capture}/v1/feedback", json=body)
         assert response.status_code == 202, response.text
 
     def vote(self, template: str, value: str) -> None:
@@ -148,6 +155,15 @@ class Loop:
 
     # --- How it runs ----------------------------------------------------------------------------------------------
 
+    def waiting(self, name: str) -> int:
+        """How much feedback waits in the outbox of a capture."""
+        command = [
+            str(PROGRAMS / "otel-feedback"),
+            *("outbox", "--json", "--outbox", str(self._folder / name / "outbox.db")),
+        ]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        return int(json.loads(said.stdout)["depth"])
+
     def _service(self, name: str, port: int, **more: str) -> Process:
         words = [
             str(PROGRAMS / "opentelemetry-instrument"),
@@ -162,7 +178,8 @@ class Loop:
         }
         return Process(name, command, folder=self._folder, env=env | more, ready_url=f"http://{HOST}:{port}/")
 
-    def _capture(self, name: str, port: int, **more: str) -> Process:
+    def make_capture(self, name: str, port: int, **more: str) -> Process:
+        """A capture, not started yet, with an outbox of its own."""
         command = [str(PROGRAMS / "otel-feedback"), "capture", "--listen", f"{HOST}:{port}", "--rate-address", "none"]
         for origin in self.services.values():
             command += ["--allow-origin", origin]
