@@ -36,36 +36,45 @@ class Stored(NamedTuple):
     carrier: str
 
 
+def endpoint(folder: Path, port: int, outbox: Path, target: str) -> Process:
+    """Return an endpoint that takes as many requests as come, not started.
+
+    Args:
+        folder: For its log.
+        port: That it listens on.
+        outbox: Its file.
+        target: Where it sends to.
+    """
+    return Process(
+        f"capture-{port}",
+        [
+            *COMMAND,
+            "capture",
+            f"--listen=127.0.0.1:{port}",
+            f"--outbox={outbox}",
+            *(f"--rate-{name}=none" for name in ("address", "handle", "overall")),
+        ],
+        folder=folder,
+        env={
+            "OTEL_FEEDBACK_HANDLE_KEYS": KEYS,
+            "OTEL_FEEDBACK_STATE_DIR": str(folder / "state"),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": target,
+            "OTEL_EXPORTER_OTLP_INSECURE": "true",
+        },
+        ready_url=f"http://127.0.0.1:{port}/healthz",
+    )
+
+
 class Line:
     """Processes that a test kills and starts again; use ``running``."""
 
     def __init__(self, folder: Path, captures: int, stack: Stack | None, store: Server) -> None:
         self.store = store
         self._stack = stack
-        self._target = store.grpc if stack is None else stack.otlp_grpc
+        self.target = f"http://{store.grpc if stack is None else stack.otlp_grpc}"
         self.outbox = folder / "outbox.db"
         self.ports = choose_free(captures)
-        self.captures = [self._capture(folder, port) for port in self.ports]
-
-    def _capture(self, folder: Path, port: int) -> Process:
-        return Process(
-            f"capture-{port}",
-            [
-                *COMMAND,
-                "capture",
-                f"--listen=127.0.0.1:{port}",
-                f"--outbox={self.outbox}",
-                *(f"--rate-{name}=none" for name in ("address", "handle", "overall")),
-            ],
-            folder=folder,
-            env={
-                "OTEL_FEEDBACK_HANDLE_KEYS": KEYS,
-                "OTEL_FEEDBACK_STATE_DIR": str(folder / "state"),
-                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self._target}",
-                "OTEL_EXPORTER_OTLP_INSECURE": "true",
-            },
-            ready_url=f"http://127.0.0.1:{port}/healthz",
-        )
+        self.captures = [endpoint(folder, port, self.outbox, self.target) for port in self.ports]
 
     @property
     def stack(self) -> Stack:
