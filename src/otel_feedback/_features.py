@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 from otel_feedback import _wording
 
-_END: Final = 500
+_END: Final = 400
 """Characters at the beginning, and as many at the end, from which words are taken: passages stand between."""
 
-_TOKENS: Final = 64
+_TOKENS: Final = 48
 """Words, or characters of a script without spaces, that are kept of each end."""
 
 _MIDDLE: Final = 100_000
@@ -61,7 +61,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """What is kept of a question, at most 128 words: hashes that say nothing outside of this process.
+    """What is kept of a question, at most 96 words: hashes that say nothing outside of this process.
 
     Attributes:
         digest: Of the text without case, white space and punctuation.
@@ -113,7 +113,7 @@ def _ends(text: str, size: int) -> str:
 def features(text: str) -> Features:
     """Take from a question what its likeness to another one needs; any text is taken, and none of it is kept.
 
-    The time is bounded for texts of any length, and so is what is kept (about 50 KB at most, 10 for usual questions).
+    The time is bounded for texts of any length, and so is what is kept (40 KB at most, 5 for a usual question).
     """
     digest = blake2b(digest_size=16, key=_key())
     if len(text) > 2 * _END:
@@ -203,6 +203,6 @@ def _word(token: str, hashed: int, *, light: bool, number: bool) -> Word:
 def same(a: Features, b: Features) -> bool:
     """Whether two questions are the same text but for case, accents, white space and punctuation.
 
-    Of texts of more than 1,000 characters, what stands between the first and the last 500 is the same to the letter.
+    Of texts of more than 800 characters, what stands between the first and the last 400 is the same to the letter.
     """
     return a.digest == b.digest

@@ -20,7 +20,7 @@ _SOFT: Final = 0.55
 _MIXED: Final = 0.9
 """How near two words are that have the same letters and the same first one."""
 
-_PAIRED: Final = 32
+_PAIRED: Final = 24
 """Words of each question whose letters are compared: the time grows with its square."""
 
 
@@ -87,8 +87,9 @@ def _match(a: Features, b: Features) -> tuple[set[int], set[int], float, bool]:
     opposite = False
     near: list[tuple[float, int, int]] = []
     for one, other, found in _pairs(a, b, ours):
-        opposite = opposite or found < 0
-        if found >= _SOFT:
+        if found < 0:
+            opposite = True
+        else:
             near.append((found, one, other))
     # The nearest first; among equals by what is the same both ways.
     for found, one, other in sorted(near, key=lambda pair: (-pair[0], min(pair[1:]), max(pair[1:]))):
@@ -100,17 +101,24 @@ def _match(a: Features, b: Features) -> tuple[set[int], set[int], float, bool]:
 
 
 def _pairs(a: Features, b: Features, common: set[int]) -> Iterator[tuple[int, int, float]]:
-    """Return pairs of words that only one has, with how near their letters are; -1 for a word and its opposite."""
-    rest = [(hashed, word) for hashed, word in b.words.items() if word.letters and hashed not in common][:_PAIRED]
-    mine = [(hashed, word) for hashed, word in a.words.items() if word.letters and hashed not in common][:_PAIRED]
-    for one, word in mine:
-        many = word.letters.bit_count()
-        for other, another in rest:
-            if word.root == another.root:
+    """Yield pairs of words that only one has and that are near, with how near; -1 for a word and its opposite."""
+    mine, rest = _apart(a, common), _apart(b, common)
+    for one, (_, letters, mixed, root), many in mine:
+        for other, another, count in rest:
+            if root == another.root:
                 yield one, other, -1.0
                 continue
-            alike = 2 * (word.letters & another.letters).bit_count() / (many + another.letters.bit_count())
-            yield one, other, max(alike, _MIXED) if word.mixed == another.mixed else alike
+            alike = 2 * (letters & another.letters).bit_count() / (many + count)
+            if mixed == another.mixed:
+                alike = max(alike, _MIXED)
+            if alike >= _SOFT:
+                yield one, other, alike
+
+
+def _apart(question: Features, common: set[int]) -> list[tuple[int, Word, int]]:
+    """Return words that may be misspelt, with how many letter pairs they have."""
+    words = [(hashed, word) for hashed, word in question.words.items() if word.letters and hashed not in common]
+    return [(hashed, word, word.letters.bit_count()) for hashed, word in words[:_PAIRED]]
 
 
 def _swapped(a: Features, b: Features, ours: set[int], theirs: set[int]) -> float:
@@ -149,9 +157,8 @@ def likeness(a: Features, b: Features) -> float:
     """
     if same(a, b):
         return 1.0
-    return _logistic(
-        BIAS - _SHIFT + math.fsum(weight * found for weight, found in zip(WEIGHTS, compare(a, b), strict=True))
-    )
+    logit = BIAS + math.fsum(weight * found for weight, found in zip(WEIGHTS, compare(a, b), strict=True))
+    return _logistic(logit - _SHIFT)
 
 
 def confidence(value: float) -> float:
