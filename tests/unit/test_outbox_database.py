@@ -1,6 +1,7 @@
 """The outbox's file: how it is made, who may read it, and what is not one."""
 
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import stat
@@ -13,13 +14,13 @@ import pytest
 
 from otel_feedback.exceptions import ConfigurationError
 from otel_feedback.outbox import _database
-from otel_feedback.outbox._database import APPLICATION_ID, VERSION, open_database
+from otel_feedback.outbox._database import APPLICATION_ID, OUTBOX, VERSION, open_database
 
 NOBODY = 65534
 
 
-def opened(path):
-    return contextlib.closing(open_database(path))
+def opened(path, kind=OUTBOX):
+    return contextlib.closing(open_database(path, kind))
 
 
 def pragma(connection, name):
@@ -40,9 +41,9 @@ def foreign(path, version, application_id=0):
     return path
 
 
-def refused(path, why):
+def refused(path, why, kind=OUTBOX):
     """Open a file that can't be used, and hold that the message says why and what to do."""
-    with pytest.raises(ConfigurationError) as caught, opened(path):
+    with pytest.raises(ConfigurationError) as caught, opened(path, kind):
         pass
     sentence = "Name another file by OTEL_FEEDBACK_OUTBOX or --outbox, or mend this."
     assert str(caught.value) == f"The outbox {path} can't be used ({why}). {sentence}"
@@ -79,7 +80,7 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path, version, application_id
     """Whatever its header says: not a byte of it changes, and nothing is put beside it."""
     path = foreign(tmp_path / "theirs.db", version, application_id)
     content = path.read_bytes()
-    refused(path, "it is not an outbox")
+    refused(path, "it is something else")
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == ["theirs.db"]
 
@@ -134,12 +135,11 @@ def test_a_folder_and_a_file_that_cant_be_written():
             os.seteuid(0)
 
 
-def test_tables_are_made_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_tables_are_made_whole_or_not_at_all(tmp_path):
     """What fails on the way leaves a file that can be used when it works again."""
     path = tmp_path / "outbox.db"
-    with monkeypatch.context() as patch:
-        patch.setattr(_database, "_SCHEMA", (*_database._SCHEMA[:3], "nonsense"))
-        refused(path, "OperationalError")
+    broken = dataclasses.replace(OUTBOX, schema=(*OUTBOX.schema[:3], "nonsense"))
+    refused(path, "OperationalError", broken)
     assert tables(path) == set()
     with opened(path):
         pass

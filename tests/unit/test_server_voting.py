@@ -13,6 +13,7 @@ from otel_feedback._guard import forget_warnings
 from otel_feedback._votes import Ballot, VoteKey
 from otel_feedback.exceptions import ConfigurationError, DeliveryError
 from otel_feedback.intake import unpack
+from otel_feedback.server.seals import Seals
 from otel_feedback.server.voting import StoreDelivery, StoreVoteBook, request_of
 from otel_feedback.store import Store
 from otel_feedback.testing import TEST_KEYS
@@ -207,10 +208,18 @@ def store(tmp_path):
         yield store
 
 
+@pytest.fixture
+def seals(tmp_path):
+    """The seals of that store."""
+    with contextlib.closing(Seals(tmp_path / "s")) as seals:
+        yield seals
+
+
 def cast(store, sentiment, name="x", *, submitter=None, deliver=lambda _: None, explicit=True):
     """Cast a vote that goes nowhere unless told."""
     key = VoteKey(int(TRACE, 16), int(SPAN, 16), "thumbs", submitter)
-    return StoreVoteBook(store).cast(Ballot(key, name, sentiment, explicit), deliver)
+    with contextlib.closing(Seals(store.path)) as seals:
+        return StoreVoteBook(store, seals).cast(Ballot(key, name, sentiment, explicit), deliver)
 
 
 def test_votes_of_others_and_derived_ones_are_not_the_first_vote(store):
@@ -254,9 +263,9 @@ def test_a_carrier_that_the_intake_refuses_is_not_taken(store):
         )
 
 
-def test_votes_on_one_answer_wait_for_each_other_and_for_no_others(store):
+def test_votes_on_one_answer_wait_for_each_other_and_for_no_others(store, seals):
     """While one is delivered a second on the same answer waits, and one on another does not."""
-    book = StoreVoteBook(store)
+    book = StoreVoteBook(store, seals)
     inside, go_on, done = threading.Event(), threading.Event(), []
 
     def slow(_):

@@ -8,13 +8,6 @@ from typing import Final
 
 from otel_feedback.exceptions import ConfigurationError
 
-APPLICATION_ID: Final = 132_250_379
-"""What SQLite's header says the file is."""
-
-VERSION: Final = 1
-"""Of the tables; a newer one was written by a newer otel-feedback."""
-
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -34,6 +27,12 @@ class Kind:
     schema: tuple[str, ...]
     advice: str
 
+
+APPLICATION_ID: Final = 132_250_379
+"""What SQLite's header says the file is."""
+
+VERSION: Final = 1
+"""Of the tables; a newer one was written by a newer otel-feedback."""
 
 BUSY_SECONDS: Final = 10.0
 """How long one process waits for another to end its transaction."""
@@ -87,7 +86,7 @@ def open_database(path: Path, kind: Kind = OUTBOX) -> sqlite3.Connection:
     return connection
 
 
-def check_database(connection: sqlite3.Connection, path: Path) -> None:
+def check_database(connection: sqlite3.Connection, path: Path, kind: Kind = OUTBOX) -> None:
     """Read the whole file.
 
     Raises:
@@ -132,8 +131,10 @@ def _make_tables(connection: sqlite3.Connection, path: Path, kind: Kind) -> None
     if _number(connection, "user_version") == 0:  # else another process was faster
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise _unusable(path, kind, "it is something else")
-        for statement in _SCHEMA:
+        for statement in kind.schema:
             connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {kind.application_id}")
+        connection.execute(f"PRAGMA user_version = {kind.version}")
     connection.execute("COMMIT")
 
 

@@ -18,6 +18,7 @@ from otel_feedback._record import Recorder
 from otel_feedback.capture.app import capture_app
 from otel_feedback.capture.problems import Problem
 from otel_feedback.server.api import Api
+from otel_feedback.server.door import CAPTURE
 from otel_feedback.server.http_receiver import otlp_routes
 from otel_feedback.server.receiving import Receiver
 from otel_feedback.server.token import COOKIE, Token
@@ -86,7 +87,7 @@ def main_app(
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        is_capture_s = scope.get("path", "").startswith(("/v1/feedback", "/v1/widget"))
+        is_capture_s = scope.get("path", "").startswith(CAPTURE)
         await (capture if is_capture_s else rest)(scope, receive, send)
 
     return app

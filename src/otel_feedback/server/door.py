@@ -19,7 +19,10 @@ from otel_feedback.server.receiving import BUSY_SECONDS
 from otel_feedback.server.token import COOKIE, Token
 
 OTLP: Final = frozenset({"/v1/traces", "/v1/logs", "/v1/metrics"})
-_OPEN: Final = frozenset({"/v1/feedback", "/healthz", "/login"})
+CAPTURE: Final = ("/v1/feedback", "/v1/widget", "/v1/openapi.json")
+"""What the paths of capture begin with: strangers' pages come to them."""
+
+_OPEN: Final = frozenset({"/healthz", "/login"})
 _FORMS: Final = frozenset({"/login", "/logout"})
 _ANY: Final = "*"
 _PROXIES: Final = frozenset(
@@ -115,7 +118,7 @@ class Door:
         return Problem(HTTPStatus.UNAUTHORIZED, sentence, headers={"WWW-Authenticate": "Bearer"}).response()
 
     def _may_enter(self, path: str, host: str, headers: Headers) -> bool:
-        if path in _OPEN or path.startswith(("/static/", "/v1/widget")):
+        if path in _OPEN or path.startswith(("/static/", *CAPTURE)):
             return True
         if self._token.is_bearer(headers.get("authorization", "")):
             return True

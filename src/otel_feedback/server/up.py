@@ -30,6 +30,7 @@ from otel_feedback.server.listening import bind, probe_all
 from otel_feedback.server.live import Live
 from otel_feedback.server.options import Address, ServerOptions
 from otel_feedback.server.receiving import Receiver
+from otel_feedback.server.seals import Seals
 from otel_feedback.server.status import Place, Status
 from otel_feedback.server.token import Token
 from otel_feedback.server.voting import make_recorder
@@ -199,7 +200,8 @@ async def serve(options: ServerOptions, *, stop: asyncio.Event, on_ready: Callab
         store = stack.enter_context(contextlib.closing(Store.open(options.data)))
         token = Token.of(options.data)
         receiver = Receiver(store, keep_content=options.content_kept)
-        recorder = make_recorder(store, keep_content=options.content_kept)
+        seals = stack.enter_context(contextlib.closing(Seals(options.data)))
+        recorder = make_recorder(store, seals=seals, keep_content=options.content_kept)
         grpc_server = None
         if options.otlp_grpc:
             grpc_server = GrpcReceiver(receiver, options.otlp_grpc, token=token)

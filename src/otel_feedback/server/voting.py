@@ -22,6 +22,7 @@ from otel_feedback._votes import Ballot, Transition, Vote, digest, transition_of
 from otel_feedback.exceptions import DeliveryError, StoreError
 from otel_feedback.intake import FeedbackRow, read_traces
 from otel_feedback.intake._values import key_values
+from otel_feedback.server.seals import Seals
 from otel_feedback.store import Store
 from otel_feedback.store._settle import settle_votes
 
@@ -33,18 +34,20 @@ _REMOTE: Final = 0x300
 """Flags of OTLP that say whether a parent, or a link's span, is another process's; the SDK sends no others."""
 
 
-def make_recorder(store: Store, *, keep_content: bool) -> Recorder:
+def make_recorder(store: Store, *, seals: Seals, keep_content: bool) -> Recorder:
     """Make what takes votes into a store.
 
     Handles are checked with the keys of the environment, else with the key in the data folder.
 
     Args:
         store: Where votes go, and where the earlier ones are.
+        seals: Who may change them.
         keep_content: Whether comments and corrections are kept.
 
     Raises:
-        ConfigurationError: The keys can't be used.
+        ConfigurationError: The keys, or the file of the seals, can't be used.
     """
+    seals.open()
     settings = Settings.from_env(capture_text=keep_content, state_dir=store.path)
     if settings.handle_keys is None and settings.handle_keys_file is None:
         keyring = Keyring.from_state_dir(store.path)
@@ -54,7 +57,7 @@ def make_recorder(store: Store, *, keep_content: bool) -> Recorder:
     return Recorder(
         codec=codec,
         settings=settings,
-        votes=StoreVoteBook(store),
+        votes=StoreVoteBook(store, seals),
         delivery=StoreDelivery(store, keep_content=keep_content),
         text_switch="--keep-content keeps it.",
         known_facts=lambda *_: None,  # the store joins each vote to its answer
@@ -97,9 +100,15 @@ class _Lock:
 class StoreVoteBook:
     """Votes as the store has them: what was said before a restart, or by another way in, counts as well."""
 
-    def __init__(self, store: Store) -> None:
-        """Remember votes in a store, which the delivery writes to."""
+    def __init__(self, store: Store, seals: Seals) -> None:
+        """Remember votes in a store, which the delivery writes to.
+
+        Args:
+            store: Where votes are.
+            seals: Who may change them.
+        """
         self._store = store
+        self._seals = seals
         self._locks: weakref.WeakValueDictionary[tuple[int, int], _Lock] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -113,21 +122,23 @@ class StoreVoteBook:
                 history = self._store.votes_of(f"{key.trace_id:032x}", f"{key.span_id:016x}")
             except StoreError as error:
                 raise DeliveryError(str(error)) from error
-            transition = _transition(history, ballot)
+            vote = self._vote(history, ballot)
+            voted = any(row.kind == semconv.EXPLICIT and row.sentiment != semconv.RETRACTED for row in history)
+            transition = transition_of(ballot, vote, voted=voted)
             if not transition.repeated:
+                if vote is None:
+                    self._seals.put(ballot)
                 deliver(transition)
             return transition
 
-
-def _transition(history: list[FeedbackRow], ballot: Ballot) -> Transition:
-    key = ballot.key
-    rows = [row for row in history if (row.signal, row.submitter) == (key.signal, key.submitter or "")]
-    standing = next((settled.row for settled in settle_votes(rows) if settled.standing), None)
-    vote = None
-    if standing is not None:
-        vote = Vote(standing.sentiment, standing.feedback_id, tuple(digest(row.feedback_id) for row in rows), seal=None)
-    voted = any(row.kind == semconv.EXPLICIT and row.sentiment != semconv.RETRACTED for row in history)
-    return transition_of(ballot, vote, voted=voted)
+    def _vote(self, history: list[FeedbackRow], ballot: Ballot) -> Vote | None:
+        key = ballot.key
+        rows = [row for row in history if (row.signal, row.submitter) == (key.signal, key.submitter or "")]
+        standing = next((settled.row for settled in settle_votes(rows) if settled.standing), None)
+        if standing is None:
+            return None
+        seen = tuple(digest(row.feedback_id) for row in rows)
+        return Vote(standing.sentiment, standing.feedback_id, seen, self._seals.seal_of(ballot, seen))
 
 
 def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
@@ -141,7 +152,7 @@ def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
         name=carrier.name,
         kind=Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=carrier.time_ns,
-        end_time_unix_nano=carrier.time_ns,
+        end_time_unix_nano=carrier.end_ns,
         attributes=key_values(carrier.attributes),
         events=[
             Span.Event(time_unix_nano=carrier.time_ns, name=name, attributes=key_values(attributes))
