@@ -27,7 +27,7 @@ SECONDS: Final = 4.0
 """Of one turn."""
 TURNS: Final = 5
 SHARE: Final = 0.7
-"""Of the bare endpoint's rate, at which latency is measured."""
+"""Of its own rate, at which latency is measured."""
 
 _OK: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
 
@@ -156,7 +156,9 @@ async def _paced(port: int, source: list[bytes], rate: float) -> Turn:
 
     async def ask(due: float, request: bytes) -> None:
         client = await free.get()
-        turn.requests += await client.ask(request) == 202
+        status = await client.ask(request)
+        turn.requests += status == 202
+        turn.refused += status != 202
         turn.waits.append(time.perf_counter() - due)
         free.put_nowait(client)
 
@@ -229,7 +231,7 @@ class Capture:
 
     @property
     def p99(self) -> float:
-        """Seconds at ``SHARE`` of the bare endpoint's rate."""
+        """Seconds at ``SHARE`` of its own rate."""
         return sorted(self.paced.waits)[int(0.99 * len(self.paced.waits))]
 
 
@@ -260,7 +262,7 @@ def compare(folder: Path) -> Capture:
                 if turn:  # the first warms up
                     bare.append(pair[0])
                     ours.append(pair[1])
-            rate = SHARE * median(turn.rate for turn in bare)
+            rate = SHARE * median(turn.rate for turn in ours)
             paced = await _paced(port, [next(source) for _ in range(int(rate * SECONDS) + 1)], rate)
         sink.close()
         return Capture(bare, ours, paced, rate)
