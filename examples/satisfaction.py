@@ -92,7 +92,9 @@ def find_differences(lines: Lines, truth: Truth, source: str) -> list[str]:
             if have.get(name, 0) != want.get(name, 0)
         ]
         if have.get(FOUND, 0) > want.get("asked again", 0):
-            found.append(f"{key[0]} {key[1]}, {FOUND}: {source} {have[FOUND]}, users {want.get('asked again', 0)} at most")
+            found.append(
+                f"{key[0]} {key[1]}, {FOUND}: {source} {have[FOUND]}, users {want.get('asked again', 0)} at most"
+            )
     return found
 
 

@@ -100,11 +100,18 @@ def free_up_ports() -> UpPorts:
     return UpPorts(*choose_free(3))
 
 
-def make_provider(folder: Path, addresses: Addresses) -> Process:
-    """The stand-in for the model provider, not started yet; its log goes to the folder."""
+def make_provider(folder: Path, addresses: Addresses, *, pause: float = 0.0) -> Process:
+    """The stand-in for the model provider, not started yet.
+
+    Args:
+        folder: its log goes here.
+        addresses: where it listens.
+        pause: seconds before each piece of a streamed answer.
+    """
     command = [_program("uvicorn"), *_uvicorn_arguments("model_provider.app:app", addresses.provider)]
     ready = f"{addresses.provider_url}/v1/models"
-    return Process("provider", command, folder=folder, env=_clean_environment(), ready_url=ready)
+    env = {**_clean_environment(), "SECONDS_PER_CHUNK": str(pause)}
+    return Process("provider", command, folder=folder, env=env, ready_url=ready)
 
 
 def make_service(

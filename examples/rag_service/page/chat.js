@@ -56,11 +56,13 @@ async function ask(question) {
   welcome.hidden = true;
   send.hidden = !(stop.hidden = false);
   const text = make("p", { className: "waiting" });
-  const below = make("div", { className: "below", hidden: true });
+  const note = make("p", { className: "note" });
+  const tools = make("div", { className: "tools" }, note);
+  const below = make("div", { hidden: true }, tools);
   const card = make("article", { className: "answer", ariaLabel: "Answer", ariaBusy: "true" }, text, below);
   talk.append(card);
-  card.scrollIntoView({ block: "end" });
-  let buttons, trouble;
+  card.scrollIntoView({ block: "nearest" });
+  let buttons;
   try {
     const response = await fetch("/ask/stream", {
       method: "POST",
@@ -72,32 +74,30 @@ async function ask(question) {
     // The header is there before the first word is. Without one nothing is asked for.
     const handle = response.headers.get("feedback-handle");
     if (handle) below.append((buttons = makeButtons(handle, text)));
-    trouble = "The answer was cut off.";
+    note.textContent = "The answer was cut off.";
     for await (const [name, data] of eventsOf(response)) {
       if (name === "text") text.append(data);
-      else trouble = name === "error" && data;
-      if (name === "done" && data.sources.length) text.after(make("p", { className: "sources" }, `From ${data.sources.join(", ")}`));
+      else note.textContent = name === "error" ? data : data.sources.length ? `From ${data.sources.join(", ")}` : "";
     }
   } catch {
-    trouble = mine.signal.aborted ? "Stopped." : "No answer came. Is the service running?";
+    note.textContent = mine.signal.aborted ? "Stopped." : "No answer came. Is the service running?";
     if (mine.signal.aborted) buttons?.abandon?.();
   }
-  if (trouble) text.after(make("p", { className: "trouble" }, trouble));
   text.className = "";
   card.ariaBusy = "false";
   buttons?.toggleAttribute("streaming", false);
+  if (text.textContent) tools.append(makeCopy(text, buttons));
+  below.hidden = false;
+  card.scrollIntoView({ block: "nearest" });
   if (running !== mine) return;
   running = undefined;
   stop.hidden = !(send.hidden = false);
-  if (text.textContent) below.append(makeCopy(text, buttons));
   again = make("button", { type: "button", textContent: "Regenerate" });
   again.addEventListener("click", () => {
     buttons?.regenerate?.();
     ask(question);
   });
-  below.append(again);
-  below.hidden = false;
-  card.scrollIntoView({ block: "end" });
+  tools.append(again);
 }
 
 function makeCopy(text, buttons) {
