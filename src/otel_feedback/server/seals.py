@@ -95,7 +95,10 @@ class Seals:
             found = session.connection.execute(
                 "SELECT feedback, nonce, expires_at FROM seals WHERE vote = ?", (vote,)
             ).fetchone()
-            if found is None or found[0] not in given:
+            if found is None:
+                return None
+            if found[0] not in given:  # what it came with was never written, and somebody else was the first
+                session.connection.execute("DELETE FROM seals WHERE vote = ?", (vote,))
                 return None
             if found[2] < _expiry(ballot):
                 session.connection.execute("UPDATE seals SET expires_at = ? WHERE vote = ?", (_expiry(ballot), vote))
