@@ -130,6 +130,14 @@ def test_a_crash_before_the_vote_was_written_leaves_it_to_who_sends_no_nonce(boo
     assert book.cast("c", nonce=THEIRS).revises == "a"
 
 
+def test_what_is_sent_again_without_its_nonce_is_nobodys_alone(book):
+    """The first time that it was written decides."""
+    with pytest.raises(DeliveryError):
+        book.cast("a", nonce=MINE, deliver=crash)
+    book.cast("a")
+    assert book.cast("b", nonce=THEIRS).revises == "a"
+
+
 def test_a_crash_after_the_vote_was_written_leaves_it_to_its_author(book):
     """It was not acknowledged, but it is there: the retry is a repetition, and it is theirs."""
 
