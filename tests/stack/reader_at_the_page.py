@@ -7,7 +7,7 @@ from typing import TypeVar
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.keys import Keys
 from stack.client import wait_until
-from tests.stack.whole_loop import KNOWN, Loop
+from tests.stack.chat_services import KNOWN, Chats
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ _PART = "return document.querySelector('feedback-buttons').shadowRoot.querySelec
 class Reader:
     """One reader; each answer is asked for on a page of its own."""
 
-    def __init__(self, driver: Chrome, loop: Loop) -> None:
+    def __init__(self, driver: Chrome, loop: Chats) -> None:
         self._driver, self._loop = driver, loop
 
     def ask(self, template: str, *, signal: str = "thumbs", texts: bool = True, endless: bool = False) -> str:

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tests.stack.chat_services import KNOWN, Chats
 from tests.stack.reader_at_the_page import Reader
-from tests.stack.whole_loop import KNOWN, Loop
 
 from otel_feedback import _likeness, semconv
 
@@ -30,7 +30,7 @@ WORDS = ("Valmar at dawn", "Ostrava at noon")
 class Act:
     """Whoever acts in one case: the loop, the case's template, and a reader at the page where there is one."""
 
-    loop: Loop
+    loop: Chats
     template: str
     page: Callable[[], Reader]
     texts: bool = True
