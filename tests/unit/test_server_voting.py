@@ -306,3 +306,9 @@ def test_many_at_once_on_one_answer_make_one_chain(server):
     assert [one.first for one in given].count(True) == 1
     assert len({one.revises for one in given}) == len(values)
     assert row(server)["voted"] == 1
+
+
+def test_services_of_this_machine_share_no_limit(server):
+    """On loopback all have one address: more than a minute's requests of one client are still looked at."""
+    statuses = {vote(server, "up", handle="x").status for _ in range(620)}
+    assert statuses == {401}

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otel_feedback._record import Recorder
 from otel_feedback.capture.app import capture_app
+from otel_feedback.capture.limits import RateLimits
 from otel_feedback.capture.problems import Problem
 from otel_feedback.server.api import Api
 from otel_feedback.server.door import CAPTURE
@@ -73,6 +74,8 @@ def main_app(
         recorder=recorder,
         allow_origins=allow_origins,
         allow_origin_regex=LOOPBACK_ORIGINS if allow_loopback_origins else None,
+        # On this machine all have one address, the services that pass feedback on among them.
+        limits=RateLimits(address=None) if allow_loopback_origins else RateLimits(),
     )
     pages = _Pages(context)
     rest = _starlette(
