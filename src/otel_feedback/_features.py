@@ -95,7 +95,7 @@ def _key() -> bytes:
 
 
 def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=_key()).digest(), "big")
+    return int.from_bytes(blake2b(text.encode(), digest_size=8, key=_key()).digest(), "big")
 
 
 def _normal(text: str) -> str:
