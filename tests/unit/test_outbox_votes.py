@@ -98,7 +98,7 @@ def statements_of_a_vote(folder, monkeypatch):
 def test_a_vote_is_there_with_its_carrier_or_not_at_all(tmp_path, own_process, monkeypatch):
     """Wherever in the transaction the disk fails: neither is there, it is said, and the next one works."""
     statements = statements_of_a_vote(tmp_path / "count", monkeypatch)
-    assert statements[0] == "BEGIN IMMEDIATE"
+    assert "BEGIN IMMEDIATE" in statements
     for at in range(len(statements)):
         with outbox_at(tmp_path / str(at)) as outbox:
             vote(outbox, "before")
