@@ -13,7 +13,7 @@ os.environ.setdefault("OTEL_FEEDBACK_HANDLE_KEYS", "bench:HS256:YmVuY2hlcy1rZXkt
 
 from rich.console import Console
 
-from benchmarks import breakdown, calls, embedded, install, journey, queries, spans
+from benchmarks import breakdown, calls, capture, embedded, install, journey, likeness, queries, spans
 from benchmarks.measure import Comparison, Figure, table
 
 
@@ -35,6 +35,8 @@ def figures() -> list[Figure]:
         _ratio("record() to a bare linked span", calls.compare_record(), 1.5),
         Figure("import of the core to the SDK's", f"{core / sdk:.2f}; {sdk:.0f} to {core:.0f} ms", core / sdk, 2.0),
         Figure("installed beyond the SDK", f"{size:.2f} MiB", size, 10.0),
+        *likeness.figures(),
+        *capture.figures(),
     ]
     if "--no-stack" not in sys.argv:
         median, slowest = journey.click_to_number()

@@ -28,6 +28,10 @@ BINS: Final = (0.0, 0.6, 0.7, 0.8, 0.9)
 """Where the classes of confidence begin."""
 
 
+RATES: Final = (0.5, 0.3, 0.2, 0.1, 0.05)
+"""Shares of next questions that ask again."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What is said of a pair."""
@@ -131,6 +135,18 @@ def calibration() -> Iterator[tuple[str, ...]]:
                 yield word, f"{low:g} to {min(high, 1):g}", *row
 
 
+def base_rates() -> Iterator[tuple[str, ...]]:
+    """Yield what precision becomes where fewer questions ask again: r R / (r R + (1 - r) F)."""
+    yield "of all next questions ask again", "precision, unseen", "precision, held_out"
+    for rate in RATES:
+        row = []
+        for part in (unseen(), verdicts("held_out")):
+            recall = mean(each.again for each in part if each.pair.again)
+            false = mean(each.again for each in part if not each.pair.again)
+            row.append(f"{rate * recall / (rate * recall + (1 - rate) * false):.2f}")
+        yield f"{rate:.0%}", *row
+
+
 def wrong() -> Iterator[tuple[str, ...]]:
     """Yield pairs for training that are judged wrong: every "asked again", of the others the surest of each kind."""
     yield "before", "next", "is", "likeness"
@@ -150,6 +166,7 @@ TABLES: Final[dict[str, Callable[[], Iterator[tuple[str, ...]]]]] = {
     "language": by_language,
     "kind": by_kind,
     "calibration": calibration,
+    "base_rates": base_rates,
     "wrong": wrong,
 }
 
