@@ -101,11 +101,22 @@ def test_every_address_names_a_service_that_listens_there() -> None:
     addresses = [
         (name, host, int(port))
         for name, text in texts.items()
-        for host, port in re.findall(r"(?<![\w.:/-])(?:http://)?([a-z][a-z-]*):(\d{4,5})\b", text)
+        for host, port in re.findall(r"(?<![\w.:/-])(?:http://)?(?!localhost\b)([a-z][a-z-]*):(\d{4,5})\b", text)
     ]
     assert {host for _, host, _ in addresses} >= {"collector", "jaeger", "prometheus", "provider", "service", "capture"}
     for name, host, port in addresses:
         assert port in LISTENING[host], f"{name} asks {host}:{port}"
+
+
+def test_the_chat_page_reaches_its_capture_as_the_browser_does() -> None:
+    """Its settings name published ports of this machine, and capture allows the page's origins, by either name."""
+    given = SERVICES["service"]["environment"]
+    for setting, name in (("FEEDBACK_URL", "capture"), ("DASHBOARD_URL", "grafana")):
+        host, outside, _ = SERVICES[name]["ports"][0].split(":")
+        assert given[setting] == f"http://{host}:{outside}"
+    _, port, _ = SERVICES["service"]["ports"][0].split(":")
+    allowed = [option for option in SERVICES["capture"]["command"] if option.startswith("--allow-origin=")]
+    assert allowed == [f"--allow-origin=http://{host}:{port}" for host in ("127.0.0.1", "localhost")]
 
 
 def test_health_checks_ask_the_service_itself() -> None:
