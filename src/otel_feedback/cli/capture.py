@@ -68,11 +68,11 @@ def capture(
         typer.Option(help="Requests of all together; none for any number. [default: 10000/second]", metavar="N/UNIT"),
     ] = None,
 ) -> None:
-    """Take users' feedback in over HTTP, keep it on disk, and send it on as telemetry.
+    """Take users' feedback in over HTTP, and send it on.
 
     Feedback comes to POST /v1/feedback with the handle of an answer, so this needs the keys that handles are signed
-    with, and goes where OpenTelemetry's variables say. It is acknowledged when it is on the disk, and is sent until it
-    arrives. The widget for pages is at /v1/widget.js.
+    with, and goes as telemetry where OpenTelemetry's variables say. It is acknowledged when it is on the disk, and is
+    sent until it arrives. The widget for pages is at /v1/widget.js.
 
     \b
     Environment:
