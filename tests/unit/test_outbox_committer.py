@@ -178,24 +178,24 @@ def test_a_thread_without_work_ends_and_another_begins(file, monkeypatch):
         assert file.opened == 2
 
 
-def test_work_that_comes_as_a_thread_gives_up_is_done(file, monkeypatch):
+def test_work_that_comes_as_a_thread_gives_up_is_done(file):
     """The wait has timed out, and before the thread has the lock again somebody puts something in."""
-    done = []
+    late = []
 
     class Late(threading.Condition):
         def wait(self, timeout=None):
-            if timeout and not done:
-                job = _committer._Job(lambda s: s.put(7))
-                file.committer._jobs.append(job)  # as _put does, which has the lock just then
-                done.append(job.done)
-                return False
-            return super().wait(timeout)
+            if not timeout or late:
+                return super().wait(timeout)
+            late.append(in_thread(file.put, 7))
+            while not file.committer._jobs:
+                super().wait(0.01)
+            return False
 
     file.committer._changed = Late()
     assert file.put(1) == -1
-    until(lambda: done)
-    assert done[0].wait(10)
-    until(lambda: file.numbers() == [1, 7])
+    until(lambda: late)
+    late[0].join(10)
+    assert file.numbers() == [1, 7]
 
 
 def test_no_work_is_lost_or_stuck_between_threads(file, monkeypatch):

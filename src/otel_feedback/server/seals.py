@@ -2,9 +2,9 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from otel_feedback._votes import Ballot, VoteKey, digest
 from otel_feedback.exceptions import DeliveryError
@@ -138,6 +138,9 @@ class _Session:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+
+    def prepare(self, hints: Sequence[Any]) -> None:
+        """Each reads one row of its own."""
 
     def mark(self) -> int:
         return 0
