@@ -14,8 +14,8 @@ help: ## list the targets
 setup: ## make .venv from the lock file; does nothing where it is in step (PYTHON=... chooses the interpreter)
 	@sh stack/setup.sh "$(PYTHON)"
 
-system: ## install Debian's nginx, docker-compose and Chromium, which a few tests use (as root), or say what to install
-	@sh stack/apt.sh nginx docker-compose chromium chromium-driver:chromedriver
+system: ## install Debian's nginx, docker-compose, Chromium and faketime, which a few tests use (as root), or say what to install
+	@sh stack/apt.sh nginx docker-compose chromium chromium-driver:chromedriver faketime
 
 parts: setup ## find or build the real Collector, Jaeger and Prometheus (about 11 minutes, once)
 	@$(BIN)/python -m stack parts
