@@ -94,7 +94,7 @@ class Embedded:
     def stays(self, bad_answer: Trace | None) -> Iterator[str]:
         """The page first; the same in the terminal; a vote of one's own."""
         url = self._ports.url
-        yield "The page, with satisfaction, bad answers, and what to set in a service:"
+        yield "The satisfaction page, with bad answers, and what to set in a service:"
         yield f"  {url}/"
         if bad_answer is not None and bad_answer.answer is not None:
             yield "The bad answer above, with all of its spans:"
@@ -102,16 +102,16 @@ class Embedded:
         yield "The same in a terminal, and votes as they come:"
         for command in ("templates", "answers", "tail"):
             yield f"  .venv/bin/otel-feedback {command} --url {url}"
-        yield from judge_yourself(self.addresses.service_url, url, "the open page shows it at once")
+        yield from judge_yourself(self.addresses.service_url, url, "the open satisfaction page shows it at once")
 
     def ends(self) -> Iterator[str]:
         """How to have it stay, and where it will be."""
         command = "make demo KEEP=1"
         yield from invite(
             command,
-            "opens its page to you, with these numbers, every bad answer and its trace, and the service, to ask "
-            "a question of your own and judge its answer",
-            {"the page": UpPorts().url, "the service": Addresses().service_url},
+            "opens two pages to you: these numbers, with every bad answer and its trace, and a chat, to ask "
+            "questions of your own and judge the answers",
+            {"satisfaction": f"{UpPorts().url}/", "the chat page": f"{Addresses().service_url}/"},
         )
 
     def explain(self) -> str:

@@ -44,10 +44,12 @@ def judge_yourself(service: str, capture: str, result: str) -> Iterator[str]:
         capture: Where votes go.
         result: What comes of it.
     """
-    yield "Ask a question yourself, and find the feedback-handle among the headers:"
+    yield "Ask a question in the chat page, and judge the answer by the thumbs below it,"
+    yield f"change your mind, add a comment: {result}:"
+    yield f"  {service}/"
+    yield "The same without a page; the feedback-handle is among the headers:"
     yield f"  curl -i {service}/ask \\"
     yield '    --json \'{"question": "What does the del statement do?"}\''
-    yield f"Judge the answer by that handle; {result}:"
     yield f"  curl {capture}/v1/feedback \\"
     yield '    --json \'{"handle": "...", "signal": "thumbs", "value": "down"}\''
 
@@ -79,11 +81,11 @@ class Sights:
         """Lines for a run that ends now."""
         ports, addresses = Ports(), Addresses()
         promise = (
-            "prints how to ask Jaeger for this trace and the others, Prometheus for every number, and the service a "
-            "question of your own, to judge its answer"
+            "prints how to ask Jaeger for this trace and the others, and Prometheus for every number. Its chat page "
+            "takes questions of your own, and your votes on its answers"
         )
         places = {
-            "the service": addresses.service_url,
+            "the chat page": f"{addresses.service_url}/",
             "capture": addresses.capture_url,
             "Jaeger": f"http://{HOST}:{ports.jaeger}",
             "Prometheus": f"http://{HOST}:{ports.prometheus}",

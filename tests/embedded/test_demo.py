@@ -50,7 +50,8 @@ def test_it_runs_on_until_it_is_told_to_end(tmp_path: Path, how: signal.Signals)
     """With KEEP=1 its page stays open after the tables, its commands work, and one signal ends all of it."""
     with kept_running(demo, tmp_path, how, programs=3) as said:
         look = said.partition("Where to look")[2]
-        page, bad_answer = re.findall(r"^  (http://\S+)$", look, re.MULTILINE)
+        page, bad_answer, chat = re.findall(r"^  (http://\S+)$", look, re.MULTILINE)
+        assert f'src="{page}v1/widget.js"' in ask(chat)[0]
         assert "/ask/stream" in ask(page)[0]
         assert "extract-1" in ask(bad_answer)[0]
         for command in re.findall(r"^  (\.venv/bin/otel-feedback (?:templates|answers) .*)$", look, re.MULTILINE):

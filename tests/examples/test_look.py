@@ -66,6 +66,7 @@ def test_without_pages_there_are_commands_that_fit_the_terminal() -> None:
         told = list(Sights(jaeger, prometheus, Addresses()).show(BAD_ANSWER))
         pages = Sights(jaeger, prometheus, Addresses()).explain_pages()
     assert f"  curl -s {jaeger}/api/traces/4bf9" in told
+    assert f"  {Addresses().service_url}/" in told
     assert not {f"  {jaeger}", f"  {prometheus}"} & {line.rstrip("/") for line in told}
     assert max(len(line) for line in "\n".join(told).splitlines()) <= 80
     assert pages.startswith("Without web pages: Jaeger and Prometheus, since")
