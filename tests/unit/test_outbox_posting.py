@@ -40,6 +40,7 @@ def test_feedback_is_sent_from_the_first_one_on(make, tmp_path):
     posting.shutdown()
     posting.shutdown()
     assert receiver.got == ["a", "b"]
+    assert not posting._sender.running
     with pytest.raises(DeliveryError):
         posting.outbox.submit(carrier("c"))
 
