@@ -1,7 +1,7 @@
 """The example's programs as processes of this machine: the provider, the service, and what captures votes.
 
 The service is started as its operator would do it: ``otel-feedback run -- uvicorn ...``, or ``opentelemetry-instrument
-uvicorn ...`` and environment variables. Nothing in it is changed, and it is not told that feedback exists.
+uvicorn ...`` and environment variables. It imports nothing of ours; its page is told where to get its buttons.
 """
 
 import os

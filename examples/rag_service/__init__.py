@@ -1,1 +1,1 @@
-"""A small retrieval-augmented service. It knows nothing of feedback: that is the point of the example."""
+"""A small retrieval-augmented service. It imports nothing that handles feedback: that is the point of the example."""
