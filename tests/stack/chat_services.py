@@ -1,6 +1,8 @@
 """Chat services as processes, what people do with their answers, and what a store has of that.
 
-Two services answer: ``chat`` records what people write, ``terse`` doesn't, and calls an answer abandoned after a while.
+Two services answer. ``chat`` records what people write, and leaves it to its page to say that an answer was abandoned:
+when a browser closes the connection of a page that was left is its own affair. ``terse`` records no words, and finds
+abandoned answers by the connection and after a while.
 """
 
 import contextlib
@@ -54,7 +56,7 @@ class Chats:
         self.processes = [
             make_provider(folder, self._addresses),
             make_up(folder, up, data=folder / "data"),
-            self._service("chat", chat, OTEL_FEEDBACK_CAPTURE_TEXT="true"),
+            self._service("chat", chat, OTEL_FEEDBACK_CAPTURE_TEXT="true", OTEL_FEEDBACK_DERIVE="rephrase,regenerate"),
             self._service("terse", terse, OTEL_FEEDBACK_ABANDON_SECONDS=str(ABANDONED_AFTER)),
         ]
         self.client = httpx.Client(timeout=20, trust_env=False)
@@ -69,7 +71,7 @@ class Chats:
     def stop_reading(self, template: str, question: str) -> str:
         """Ask for an answer in pieces, and go away with the first; gives its handle."""
         asked = {"template": template, "question": question, "endless": "true"}
-        with self.client.stream("GET", f"{self.services[True]}/stream", params=asked) as response:
+        with self.client.stream("GET", f"{self.services[False]}/stream", params=asked) as response:
             assert next(response.iter_raw())
             return response.headers["feedback-handle"]
 
