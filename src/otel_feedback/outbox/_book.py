@@ -1,9 +1,14 @@
-"""Votes in the outbox's file: the state of one interaction is one small text."""
+"""Votes in the outbox's file: the state of one interaction is one small text.
+
+All that a transaction reads and writes goes in two statements, with JSON for many rows: each step of a statement lets
+go of Python's lock, and gets it back late where the process has much to do.
+"""
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from otel_feedback._votes import MAX_VOTES, Ballot, Transition, Vote, VoteKey, transition_of, vote_after
 
@@ -37,15 +42,26 @@ class Book:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Open the book for one transaction, which has begun."""
         self._connection = connection
-        self._known: dict[bytes, State] = {}
-        self._changed: dict[bytes, None] = {}
+        self._known: dict[str, State] = {}
+        self._changed: dict[str, None] = {}
+
+    def fetch(self, keys: Iterable[VoteKey]) -> None:
+        """Read the interactions that are going to be looked up."""
+        missing = [target for target in dict.fromkeys(map(_target, keys)) if target not in self._known]
+        if not missing:
+            return
+        (found,) = self._connection.execute(
+            "SELECT json_group_array(json_array(target, json(state), expires_at)) FROM interactions "
+            "WHERE target IN (SELECT value FROM json_each(?))",
+            (_encode(missing),),
+        ).fetchone()
+        self._known.update((target, State()) for target in missing)
+        self._known.update((target, _unpack(state, expires_at)) for target, state, expires_at in json.loads(found))
 
     def look_up(self, ballot: Ballot) -> tuple[State, Transition]:
         """Find out what a feedback does to its vote; nothing changes."""
-        target = _target(ballot.key)
-        state = self._known.get(target)
-        if state is None:
-            state = self._known[target] = self._read(target)
+        self.fetch((ballot.key,))
+        state = self._known[_target(ballot.key)]
         return state, transition_of(ballot, state.votes.get(_name(ballot.key)), voted=state.voted)
 
     def note(self, ballot: Ballot, state: State) -> None:
@@ -61,17 +77,17 @@ class Book:
 
     def write(self) -> None:
         """Write what changed."""
-        self._connection.executemany(
-            "INSERT INTO interactions VALUES (?, ?, ?) "
+        if not self._changed:
+            return
+        states = ((target, self._known[target]) for target in self._changed)
+        rows = [(target, _plain(state), state.expires_at) for target, state in states]
+        self._connection.execute(
+            "INSERT INTO interactions (target, state, expires_at) "
+            "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') "
+            "FROM json_each(?) WHERE true "
             "ON CONFLICT (target) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at",
-            [(target, _pack(self._known[target]), self._known[target].expires_at) for target in self._changed],
+            (_encode(rows),),
         )
-
-    def _read(self, target: bytes) -> State:
-        found = self._connection.execute(
-            "SELECT state, expires_at FROM interactions WHERE target = ?", (target,)
-        ).fetchone()
-        return State() if found is None else _unpack(*found)
 
 
 def prune(connection: sqlite3.Connection, now: int) -> int:
@@ -82,21 +98,21 @@ def prune(connection: sqlite3.Connection, now: int) -> int:
     ).rowcount
 
 
-def _target(key: VoteKey) -> bytes:
-    return key.trace_id.to_bytes(16, "big") + key.span_id.to_bytes(8, "big")
+def _target(key: VoteKey) -> str:
+    return f"{key.trace_id:032x}{key.span_id:016x}"
 
 
 def _name(key: VoteKey) -> str:
     return f"{key.signal}\n{key.submitter or ''}"
 
 
-def _pack(state: State) -> str:
+def _plain(state: State) -> tuple[bool, dict[str, Any]]:
     votes = {name: (vote.sentiment, vote.last_id, vote.seal, *vote.seen) for name, vote in state.votes.items()}
-    return _encode((state.voted, votes))
+    return state.voted, votes
 
 
-def _unpack(text: str, expires_at: int) -> State:
-    voted, votes = json.loads(text)
+def _unpack(state: tuple[bool, dict[str, Any]], expires_at: int) -> State:
+    voted, votes = state
     return State(
         voted=voted,
         expires_at=expires_at,

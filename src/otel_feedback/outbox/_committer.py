@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from otel_feedback._fork import renew_in_child, rest_while_forking
@@ -24,11 +24,8 @@ MOST_AT_ONCE: Final = 500
 IDLE_SECONDS: Final = 60.0
 """After which a thread without work ends; the next piece of work starts another."""
 
-CROWD: Final = 8
-"""Pieces of work in one transaction from which on this process has more to do than it can."""
-
 CROWD_SECONDS: Final = 0.2
-"""For which that is believed."""
+"""For which a transaction tells how many come at once."""
 
 FORK_SECONDS: Final = 2.0
 """For which a fork waits at most until a transaction has ended."""
@@ -36,6 +33,9 @@ FORK_SECONDS: Final = 2.0
 
 class Session(Protocol):
     """What pieces of work find in a transaction. What they do is gathered there, and written at the end."""
+
+    def prepare(self, hints: Sequence[Any]) -> None:
+        """Read at once what pieces of work are going to need, by what they were given with."""
 
     def mark(self) -> int:
         """Return where it stands."""
@@ -56,10 +56,11 @@ S = TypeVar("S", bound=Session)
 class _Job(Generic[S]):
     """A piece of work, and who waits for it: a thread by an event, or a coroutine by a future of its loop."""
 
-    __slots__ = ("done", "error", "future", "result", "work")
+    __slots__ = ("done", "error", "future", "hint", "result", "work")
 
-    def __init__(self, work: Callable[[S], Any], future: "asyncio.Future[Any] | None" = None) -> None:
+    def __init__(self, work: Callable[[S], Any], hint: object, future: "asyncio.Future[Any] | None" = None) -> None:
         self.work = work
+        self.hint = hint
         self.future = future
         self.done = threading.Event() if future is None else None
         self.result: Any = None
@@ -95,7 +96,7 @@ class Committer(Generic[S]):
         """Whether the file is open."""
         return self._connection is not None
 
-    def run(self, work: Callable[[S], T]) -> T:
+    def run(self, work: Callable[[S], T], hint: object = None) -> T:
         """Run a piece of work and return its result when it is on the disk.
 
         What it gathers in its session must come last in it: then nothing is half-written when it raises.
@@ -104,7 +105,7 @@ class Committer(Generic[S]):
             DeliveryError: It is not on the disk; nothing of it was written.
             Exception: What ``work`` raised; nothing of it was written.
         """
-        job = _Job(work)
+        job = _Job(work, hint)
         self._put(job)
         job.done.wait()  # type: ignore[union-attr]
         if job.error is not None:
@@ -112,16 +113,16 @@ class Committer(Generic[S]):
         result: T = job.result
         return result
 
-    def soon(self, work: Callable[[S], T]) -> "asyncio.Future[T]":
+    def soon(self, work: Callable[[S], T], hint: object = None) -> "asyncio.Future[T]":
         """The same for a coroutine to wait for; to be called where an event loop of asyncio runs."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._put(_Job(work, future))
+        self._put(_Job(work, hint, future))
         return future
 
-    def is_crowded(self) -> bool:
-        """Whether many wait for each transaction just now."""
+    def crowd(self) -> int:
+        """Return how many pieces of work with a hint the latest transaction had; 0 where that was some time ago."""
         waited, at = self._crowd
-        return waited >= CROWD and time.monotonic() - at < CROWD_SECONDS
+        return waited if time.monotonic() - at < CROWD_SECONDS else 0
 
     def close(self) -> None:
         """End what is under way and close the file. Can be repeated; later work is refused."""
@@ -147,8 +148,12 @@ class Committer(Generic[S]):
     def _work(self) -> None:
         while jobs := self._take():
             self._commit(jobs)
-            self._crowd = (len(jobs), time.monotonic())
+            self._note_crowd(sum(job.hint is not None for job in jobs))
             _tell(jobs)
+
+    def _note_crowd(self, size: int) -> None:
+        if size:
+            self._crowd = (size, time.monotonic())
 
     def _take(self) -> list[_Job[S]]:
         """Wait for work and return it; nothing where this thread is to end."""
@@ -187,6 +192,7 @@ class Committer(Generic[S]):
                 self._connection = self._connect()
             self._connection.execute("BEGIN IMMEDIATE")
             session = self._begin(self._connection)
+            session.prepare([job.hint for job in jobs if job.hint is not None])
             for job in jobs:
                 _do(job, session)
             session.write()

@@ -39,7 +39,7 @@ BUSY_SECONDS: Final = 10.0
 
 _SCHEMA: Final = (
     (
-        "CREATE TABLE interactions (target BLOB PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL) "
+        "CREATE TABLE interactions (target TEXT PRIMARY KEY, state TEXT NOT NULL, expires_at INTEGER NOT NULL) "
         "WITHOUT ROWID"
     ),
     "CREATE INDEX interactions_by_expiry ON interactions (expires_at)",

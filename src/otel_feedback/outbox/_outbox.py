@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_feedback._carrier import Carrier, host_resource
 from otel_feedback._fork import renew_in_child, rest_while_forking
 from otel_feedback._guard import warn_once
-from otel_feedback._votes import Ballot, Transition
+from otel_feedback._votes import Ballot, Transition, VoteKey
 from otel_feedback.exceptions import DeliveryError, OtelFeedbackError
 from otel_feedback.outbox import _queue
 from otel_feedback.outbox._book import Book, prune
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 RESERVE_BYTES: Final = 64 * 2**20
 """Room on the disk that is left alone: what waits must still be marked as delivered."""
+
+CROWD: Final = 8
+"""Feedback in one transaction from which on this process has more to take in than it can."""
 
 POLL_SECONDS: Final = 0.25
 """How often a sender looks whether another process has put something in."""
@@ -110,11 +113,11 @@ class Outbox:
 
         ``deliver`` runs in the outbox's own thread, and is to submit to this outbox.
         """
-        return self._committer.run(lambda session: session.cast(ballot, deliver))
+        return self._committer.run(lambda session: session.cast(ballot, deliver), ballot.key)
 
     def cast_soon(self, ballot: Ballot, deliver: Callable[[Transition], None]) -> "asyncio.Future[Transition]":
         """The same for a coroutine to wait for, where an event loop of asyncio runs."""
-        return self._committer.soon(lambda session: session.cast(ballot, deliver))
+        return self._committer.soon(lambda session: session.cast(ballot, deliver), ballot.key)
 
     def submit(self, carrier: Carrier) -> None:
         """See ``Delivery.submit``: within ``cast`` it is written with the vote, else before this returns."""
@@ -172,9 +175,13 @@ class Outbox:
         """
         return self._committer.run(lambda session: _queue.put_back(session.connection))
 
-    def is_crowded(self) -> bool:
-        """Whether so much feedback comes in now that sending should wait for it."""
-        return self._committer.is_crowded()
+    def courtesy(self) -> float:
+        """Return how many times as long as a batch took its sender should pause, for feedback that comes in now.
+
+        Python runs one thread at a time, and what is on the disk can wait: 0 while nothing comes in.
+        """
+        crowd = self._committer.crowd()
+        return 4.0 if crowd >= CROWD else float(crowd > 0)
 
     def wait(self, seconds: float) -> None:
         """Return when something may be new, or the time has passed."""
@@ -295,6 +302,9 @@ class _Session:
         self._rows: list[str] = []
         self._refusal: str | None = None
 
+    def prepare(self, hints: Sequence[VoteKey]) -> None:
+        self._book.fetch(hints)
+
     def cast(self, ballot: Ballot, deliver: Callable[[Transition], None]) -> Transition:
         state, transition = self._book.look_up(ballot)
         if not transition.repeated:
@@ -320,7 +330,7 @@ class _Session:
         if self._rows:
             resource = _queue.resource_number(self.connection, self._outbox._resource_attributes())  # noqa: SLF001
             now = self._outbox._clock()  # noqa: SLF001 - as above
-            _queue.append(self.connection, [(now, resource, text) for text in self._rows])
+            _queue.append(self.connection, self._rows, accepted_ns=now, resource=resource)
         self._book.write()
 
     def written(self) -> None:

@@ -73,7 +73,7 @@ class Posting:
                 )
                 return None
             self._sender = Sender(
-                self.outbox, self._transport, lock_path=self.outbox.lock_path, is_crowded=self.outbox.is_crowded
+                self.outbox, self._transport, lock_path=self.outbox.lock_path, courtesy=self.outbox.courtesy
             )
             atexit.register(self.shutdown)
         return self._sender

@@ -1,19 +1,27 @@
 """What waits in the outbox's file: rows in the order in which they were accepted. Statements only, no threads."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
 from otel_feedback.outbox._rows import Counts, Row, unpack, unpack_resource
 
-_STATEMENT_ROWS: Final = 500
-"""Numbers in one statement: SQLite takes no more than 999 parameters in older versions."""
+# Many numbers in one parameter: see ``_book`` for why each statement counts.
+_GONE: Final = (
+    "SELECT count(*), coalesce(sum(length(carrier)), 0) FROM queue WHERE number IN (SELECT value FROM json_each(?))"
+)
+_DELETE: Final = "DELETE FROM queue WHERE number IN (SELECT value FROM json_each(?))"
 
 
-def append(connection: sqlite3.Connection, rows: Sequence[tuple[int, int, str]]) -> None:
-    """Put rows at the end, each with when it was accepted, its resource's number and its text."""
-    connection.executemany("INSERT INTO queue (accepted_ns, resource, carrier) VALUES (?, ?, ?)", rows)
-    _add(connection, len(rows), sum(len(text) for _, _, text in rows))
+def append(connection: sqlite3.Connection, rows: Sequence[str], *, accepted_ns: int, resource: int) -> None:
+    """Put rows at the end, all accepted at one time; ``resource`` is a number from ``resource_number``."""
+    connection.execute(
+        # Of an array's elements that are arrays, json_each gives the text as it is.
+        "INSERT INTO queue (accepted_ns, resource, carrier) SELECT ?, ?, value FROM json_each(?) ORDER BY key",
+        (accepted_ns, resource, f"[{','.join(rows)}]"),
+    )
+    _add(connection, len(rows), sum(map(len, rows)))
 
 
 def resource_number(connection: sqlite3.Connection, text: str) -> int:
@@ -48,13 +56,10 @@ def oldest(connection: sqlite3.Connection, *, most: int, most_bytes: int) -> lis
 
 def remove(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
     """Take out rows that were delivered."""
-    for start in range(0, len(numbers), _STATEMENT_ROWS):
-        part = numbers[start : start + _STATEMENT_ROWS]
-        gone = connection.execute(
-            f"DELETE FROM queue WHERE number IN ({','.join('?' * len(part))}) RETURNING length(carrier)",  # noqa: S608 - question marks
-            part,
-        ).fetchall()
-        _add(connection, -len(gone), -sum(length for (length,) in gone))
+    those = (json.dumps(list(numbers)),)
+    gone, total = connection.execute(_GONE, those).fetchone()
+    connection.execute(_DELETE, those)
+    _add(connection, -gone, -total)
 
 
 def count_rejection(connection: sqlite3.Connection, number: int) -> int:

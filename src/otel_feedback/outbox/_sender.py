@@ -24,10 +24,6 @@ a random part of that."""
 LONGEST_ASKED: Final = 600.0
 """Seconds for which a receiver that asks for it is left alone; no receiver can stop the sender for good."""
 
-COURTESY: Final = 4.0
-"""How many times as long as a batch took the next one waits while this process is crowded: Python runs one thread at a
-time, and what is on the disk can wait."""
-
 LOOK: Final = 1.0
 """Seconds between two looks at whether the sender of another process has gone."""
 
@@ -61,7 +57,7 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
         chance: Callable[[], float] = random.random,
-        is_crowded: Callable[[], bool] = lambda: False,
+        courtesy: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Prepare a sender; nothing is opened or started.
 
@@ -72,11 +68,10 @@ class Sender:
             clock: Seconds that never go back.
             sleep: Waits so many seconds; by default until the end of the sender, too.
             chance: A random number in [0, 1).
-            is_crowded: Whether this process has more to take in than it can: then sending takes a part of its time
-                only.
+            courtesy: How many times as long as a batch took the next one waits, for what else this process has to do.
         """
         self._queue, self._transport, self._clock, self._chance = queue, transport, clock, chance
-        self._is_crowded = is_crowded
+        self._courtesy = courtesy
         self._lock = SenderLock(lock_path)
         self._sleep = sleep
         self._renew()
@@ -155,8 +150,8 @@ class Sender:
                     return
                 if turn.pause:
                     self._pause(turn.pause)
-                elif turn.moved and self._is_crowded():
-                    self._pause(min(COURTESY * (self._clock() - began), LONGEST_BACKOFF))
+                elif turn.moved and (times := self._courtesy()):
+                    self._pause(min(times * (self._clock() - began), LONGEST_BACKOFF))
                 elif not turn.moved:
                     with contextlib.suppress(DeliveryError):
                         self._queue.wait(IDLE)
