@@ -1,5 +1,6 @@
 """The sender's life: back-off, what it logs, one per file, its end, a fork, and an end by drain."""
 
+import asyncio
 import logging
 import math
 import multiprocessing
@@ -9,10 +10,12 @@ import time
 
 import pytest
 from tests.unit.drain_parts import LATER, Clock, GrpcReceiver, HttpReceiver, Receiver, carrier, filled, read, receiving
+from tests.unit.outbox_parts import ballot, carrying, vote
 from tests.unit.server_parts import until
 
 from otel_feedback import _guard
 from otel_feedback.exceptions import DeliveryError
+from otel_feedback.outbox import _committer
 from otel_feedback.outbox._lock import SenderLock, is_held
 from otel_feedback.outbox._otlp import transport_from_env
 from otel_feedback.outbox._sender import IDLE, LONGEST_ASKED, LONGEST_BACKOFF, QUIET, Sender
@@ -347,3 +350,38 @@ def test_a_log_handler_that_raises(make, clock, monkeypatch):
     monkeypatch.setattr(_guard.logger, "warning", lambda *_: 1 / 0)
     receiver = Receiver(LATER, LATER, LATER)
     assert make(receiver, clock=clock, sleep=clock.sleep).drain()
+
+
+def test_sending_pauses_for_what_comes_in(make, clock, outbox):
+    """After a batch the next one waits as many times as long as this one took as it is told, while it is told so."""
+    times, pauses = [4.0, 1.0, 0.0], []
+
+    class Slow(Receiver):
+        def send(self, sent):
+            clock.now += 0.5
+            return super().send(sent)
+
+    def sleep(seconds):
+        if seconds > 0.3:
+            pauses.append(seconds)
+            outbox.submit(carrier(f"more{len(pauses)}"))
+        clock.now += seconds
+
+    receiver = Slow()
+    make(receiver, clock=clock, sleep=sleep, courtesy=lambda: times.pop(0) if times else 0.0).start()
+    until(lambda: len(receiver.got) == 4)
+    assert pauses == pytest.approx([2.0, 0.5])
+
+
+async def test_courtesy_is_for_votes_that_come_in(outbox, monkeypatch):
+    """A sender pauses as long as a batch took beside single votes, four times as long beside many, else not at all."""
+    monkeypatch.setattr(_committer, "CROWD_SECONDS", 60)
+    outbox.delivered([row.number for row in outbox.oldest(most=9, most_bytes=10**6)])
+    assert outbox.courtesy() == 0.0
+    vote(outbox, "one")
+    assert outbox.courtesy() == 1.0
+    casts = [ballot(str(number), interaction=number) for number in range(100, 400)]
+    await asyncio.gather(*(outbox.cast_soon(cast, carrying(outbox, cast)) for cast in casts))
+    assert outbox.courtesy() == 4.0
+    monkeypatch.setattr(_committer, "CROWD_SECONDS", 0)
+    assert outbox.courtesy() == 0.0
