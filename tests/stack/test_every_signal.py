@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from examples.satisfaction import Line
 from stack.parts import Parts
 from stack.ports import choose_free
 from stack.processes import HOST
@@ -29,6 +30,7 @@ def loop(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loo
         running.vote_all(list(CASES), BEFORE)
         for template in CASES:
             assert settled(lambda template=template: running.counted(template), JUDGED) == JUDGED
+            assert settled(lambda template=template: running.line(template).counts["voted"], len(BEFORE)) == len(BEFORE)
         yield running
 
 
@@ -53,8 +55,9 @@ def test_every_signal_comes_to_its_carrier_its_number_and_its_row(
     assert settled(lambda: loop.counted(name), wanted) == wanted
     assert settled(lambda: carried(loop, handle), carriers(case)) == carriers(case)
     assert settled(lambda: stored(loop, handle), rows(case)) == rows(case)
+    expected = {reader: expected_changes(case, reader) for reader in before}
+    assert settled(lambda: changed(loop, before, name), expected) == expected
     for reader, line in loop.lines(name).items():
-        assert changes(before[reader], line) == expected_changes(case, reader)
         assert (line.shares == before[reader].shares) is (case.kind != EXPLICIT)
     assert "Negative duration" not in str(loop.carriers(handle))
     told = str(loop.carriers(handle)), str(loop.stored(handle))
@@ -100,6 +103,11 @@ def test_a_delivery_whose_answer_is_lost_counts_twice_and_stands_once(loop: Loop
     assert {reader: line.counts["positive"] for reader, line in lines.items()} == {"Prometheus": 2, "store": 1}
     assert lines["store"].counts["standing positive"] == 1
     assert [len(loop.carriers(handle)), len(stored(loop, handle))] == [1, 1]
+
+
+def changed(loop: Loop, before: dict[str, Line], template: str) -> dict[str, dict[str, int]]:
+    """By how much each reader's counts of a template changed."""
+    return {reader: changes(before[reader], line) for reader, line in loop.lines(template).items()}
 
 
 def pipeline_health(loop: Loop) -> tuple[float, ...]:
