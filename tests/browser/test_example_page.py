@@ -245,7 +245,7 @@ def test_a_page_that_is_left_while_it_streams_abandons_the_answer(chat, browser)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone(chat, browser, screen, scheme):
     """Nothing is wider than 390 pixels, with details open and a long word; field and button are above the form."""
-    screen(390, 844, scheme)
+    screen(390, 520, scheme)
     chat.ask("What is " + "x" * 100 + "?")
     chat.part("vdown").click()
     chat.part("link").click()
