@@ -1,6 +1,7 @@
 """The command line as a user runs it: real processes, their output and exit codes."""
 
 import contextlib
+import dataclasses
 import http.client
 import inspect
 import re
@@ -22,6 +23,7 @@ from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._requirement import requirement
 from otel_feedback._settings import Settings
 from otel_feedback._version import VERSION
+from otel_feedback.capture import RateLimits
 from otel_feedback.cli import capture as capture_command
 from otel_feedback.server.options import Address
 from otel_feedback.testing import TEST_KEYS
@@ -66,7 +68,9 @@ def test_every_option_of_capture_is_documented():
     """The table in ``docs/capture.md`` has the command's options, each once, with its default."""
     documented = dict(re.findall(r"^\| `(--[a-z-]+)[^`]*` \| `?([^`|]+?)`? \|", DOCUMENT.read_text(), re.MULTILINE))
     parameters = inspect.signature(capture_command.capture).parameters.values()
-    assert documented == {f"--{p.name.replace('_', '-')}": p.default or "none" for p in parameters}
+    rates = {f"rate_{name}": rate for name, rate in dataclasses.asdict(RateLimits()).items()}
+    defaults = {p.name: p.default or rates.get(p.name, "none") for p in parameters}
+    assert documented == {f"--{name.replace('_', '-')}": default for name, default in defaults.items()}
 
 
 async def test_the_documented_example_of_mounting_runs():

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -122,8 +123,22 @@ def _prepare(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
     if _number(connection, "user_version") > kind.version:
         raise _unusable(path, kind, "a newer otel-feedback wrote it")
     # Last, since it changes the file, which may be somebody else's.
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA journal_size_limit = 16777216")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work at once. SQLite waits for no other process here: of several one is refused."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
