@@ -130,15 +130,18 @@ def _prepare(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Let readers and a writer work at once. SQLite waits for no other process here: of several one is refused."""
     deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+    while not _writes_ahead(connection, in_time=time.monotonic() < deadline):
+        time.sleep(0.01)
+
+
+def _writes_ahead(connection: sqlite3.Connection, *, in_time: bool) -> bool:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:
+        if in_time:
+            return False
+        raise
+    return True
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path, kind: Kind) -> None:
