@@ -13,7 +13,7 @@ os.environ.setdefault("OTEL_FEEDBACK_HANDLE_KEYS", "bench:HS256:YmVuY2hlcy1rZXkt
 
 from rich.console import Console
 
-from benchmarks import breakdown, calls, capture, embedded, install, journey, likeness, queries, spans
+from benchmarks import breakdown, calls, capture, embedded, install, journey, likeness, queries, spans, widget
 from benchmarks.measure import Comparison, Figure, table
 
 
@@ -37,6 +37,7 @@ def figures() -> list[Figure]:
         Figure("installed beyond the SDK", f"{size:.2f} MiB", size, 10.0),
         *likeness.figures(),
         *capture.figures(),
+        *widget.figures(),
     ]
     if "--no-stack" not in sys.argv:
         median, slowest = journey.click_to_number()

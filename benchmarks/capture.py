@@ -186,7 +186,8 @@ def _cpu(process: int) -> float:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], port: int, environ: dict[str, str]) -> Iterator[int]:
+def server_process(command: list[str], port: int, environ: dict[str, str]) -> Iterator[int]:
+    """Run a server until the block ends; gives its process id once it listens."""
     with subprocess.Popen(
         command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -252,7 +253,7 @@ def compare(folder: Path) -> Capture:
 
     async def run() -> Capture:
         sink = await asyncio.get_running_loop().create_server(_Sink, "127.0.0.1", sink_port)
-        with _process(bare_command, bare_port, {}) as bare_pid, _process(command, port, environ) as pid:
+        with server_process(bare_command, bare_port, {}) as bare_pid, server_process(command, port, environ) as pid:
             bare, ours = [], []
             for turn in range(TURNS + 1):
                 pair = (
@@ -277,10 +278,11 @@ def figures() -> list[Figure]:
     bare, ours = median(turn.rate for turn in found.bare), median(turn.rate for turn in found.ours)
     return [
         Figure(
-            "durable capture to a bare endpoint, requests/s (higher is better)",
+            "durable capture to a bare endpoint, requests/s",
             f"{found.ratio:.2f} ({ours:,.0f}/s to {bare:,.0f}/s); {found.cpu_ratio:.2f} by processor time",
-            1 / found.ratio,
-            1 / 0.9,
+            found.ratio,
+            0.9,
+            at_least=True,
         ),
         Figure(f"its p99 at {found.paced_rate:,.0f}/s", f"{found.p99 * 1000:.0f} ms", found.p99, 0.05),
     ]

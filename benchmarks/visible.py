@@ -7,10 +7,13 @@ import statistics
 import threading
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.load import Load
 from benchmarks.process import Server
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 EVERY: Final = 0.1
 """Seconds between two votes."""
@@ -68,8 +71,8 @@ _NOTE_CHANGES: Final = f"""
 """
 
 
-def watch_page(server: Server, *, votes: int) -> Times:
-    """Vote while *Satisfaction* is open in Chromium, one vote after the other, and take the time of each new figure.
+def open_chromium() -> "webdriver.Chrome":
+    """Start Chromium without a screen; whoever asks ends it.
 
     Raises:
         FileNotFoundError: There is no Chromium, or no driver of it.
@@ -84,9 +87,18 @@ def watch_page(server: Server, *, votes: int) -> Times:
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(argument)
+    return webdriver.Chrome(options=options, service=Service(driver))
+
+
+def watch_page(server: Server, *, votes: int) -> Times:
+    """Vote while *Satisfaction* is open in Chromium, one vote after the other, and take the time of each new figure.
+
+    Raises:
+        FileNotFoundError: There is no Chromium, or no driver of it.
+    """
     request = next(iter(Load(seed=98, templates=1, batch=8 * votes)))
     _export(server, request.body)
-    browser = webdriver.Chrome(options=options, service=Service(driver))
+    browser = open_chromium()
     try:
         browser.get(f"{server.url}/")
         while "Live" not in str(browser.execute_script("return document.body.textContent")):

@@ -268,24 +268,3 @@ def test_a_comment_that_says_nothing_new_is_not_sent(page, site):
     assert not page.part("editor").is_displayed()
     page.until(lambda: page.stored() == [])
     assert len(site.bodies) == 1
-
-
-def test_a_click_is_acknowledged_within_a_tenth_of_a_second(page):
-    """From the click to capture's 202, in the page; the best of five, since this machine has other work."""
-    page.open()
-    took = page.driver.execute_async_script(
-        """
-        const done = arguments[0], w = document.querySelector('feedback-buttons'), took = [];
-        let began;
-        const click = () => {
-          began = performance.now();
-          w.shadowRoot.querySelector('[part~=vup]').click();
-        };
-        w.addEventListener('feedback', () => {
-          took.push(performance.now() - began);
-          if (took.length < 5) setTimeout(click, 20); else done(took);
-        });
-        click();
-        """
-    )
-    assert min(took) < 100
