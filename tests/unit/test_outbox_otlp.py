@@ -159,7 +159,7 @@ def test_what_cant_be_encoded(to, monkeypatch):
     """It is the span's fault, so that it is found among the others."""
     module = "_otlp_http" if to is http_to else "_otlp_grpc"
     with monkeypatch.context() as patched:
-        patched.setattr(f"otel_feedback.outbox.{module}.encode_spans", lambda _: 1 / 0)
+        patched.setattr(f"otel_feedback.outbox.{module}.encode", lambda _: 1 / 0)
         outcome = to("http://127.0.0.1:1").send(spans("f"))
     assert outcome == Outcome(Fate.REJECTED, "can't be encoded (ZeroDivisionError)")
 

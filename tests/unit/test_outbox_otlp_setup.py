@@ -28,6 +28,7 @@ from tests.unit.drain_parts import (
 
 from otel_feedback._carrier import SpanDelivery
 from otel_feedback.exceptions import ConfigurationError
+from otel_feedback.outbox._encode import encode
 from otel_feedback.outbox._otlp import GRPC, HTTP, OtlpOptions, transport_from_env
 from otel_feedback.outbox._otlp_grpc import GrpcTransport
 from otel_feedback.outbox._otlp_http import HttpTransport
@@ -59,7 +60,7 @@ def test_a_row_is_the_span_that_a_direct_delivery_sends(same_trace, sampled):
     delivery.shutdown()
     (stored,) = spans_of([Row(1, 0, 0, 1, one, 0xC1, 0xD1, {"service.name": "a"})])
     assert json.loads(stored.to_json()) == json.loads(direct.to_json())
-    assert encode_spans([stored]) == encode_spans([direct])
+    assert encode([stored]) == encode_spans([direct])
     assert stored.context == direct.context
     assert stored.parent == direct.parent
     assert [link.context for link in stored.links] == [link.context for link in direct.links]

@@ -374,12 +374,12 @@ def test_sending_pauses_for_what_comes_in(make, clock, outbox):
 
 
 async def test_courtesy_is_for_votes_that_come_in(outbox, monkeypatch):
-    """A sender pauses as long as a batch took beside single votes, four times as long beside many, else not at all."""
+    """A sender pauses twice as long as a batch took beside single votes, four times as long beside many, else never."""
     monkeypatch.setattr(_committer, "CROWD_SECONDS", 60)
     outbox.delivered([row.number for row in outbox.oldest(most=9, most_bytes=10**6)])
     assert outbox.courtesy() == 0.0
     vote(outbox, "one")
-    assert outbox.courtesy() == 1.0
+    assert outbox.courtesy() == 2.0
     casts = [ballot(str(number), interaction=number) for number in range(100, 400)]
     await asyncio.gather(*(outbox.cast_soon(cast, carrying(outbox, cast)) for cast in casts))
     assert outbox.courtesy() == 4.0

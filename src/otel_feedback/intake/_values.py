@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_feedback._limits import MAX_FACT, clean_text
@@ -42,21 +42,6 @@ _READ: Final[Mapping[str, Callable[[AnyValue, int], Any]]] = {
 def values_of(attributes: Iterable[KeyValue]) -> dict[str, Any]:
     """Return attributes as a dictionary; of several with one key the last counts."""
     return {item.key: value_of(item.value) for item in attributes}
-
-
-def key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
-    """Return what ``values_of`` reads: attributes of texts, numbers, truth values and tuples of these."""
-    return [KeyValue(key=name, value=_any_value(value)) for name, value in attributes.items()]
-
-
-def _any_value(value: Any) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, str):
-        return AnyValue(string_value=value)
-    if isinstance(value, tuple):
-        return AnyValue(array_value=ArrayValue(values=[_any_value(each) for each in value]))
-    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(double_value=value)
 
 
 def clean(text: str) -> str:

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_feedback._fork import renew_in_child
 from otel_feedback.exceptions import ConfigurationError
+from otel_feedback.outbox._encode import encode
 from otel_feedback.outbox._otlp import USER_AGENT, OtlpOptions
 from otel_feedback.outbox._transport import DELIVERED, Fate, Outcome
 
@@ -46,7 +46,7 @@ class GrpcTransport:
     def send(self, spans: Sequence[ReadableSpan]) -> Outcome:
         """See ``Transport.send``."""
         try:
-            request = encode_spans(spans)
+            request = encode(spans)
         except Exception as error:
             return Outcome(Fate.REJECTED, f"can't be encoded ({type(error).__name__})")
         try:

@@ -13,12 +13,12 @@ from http import HTTPStatus
 from typing import Final
 
 import requests
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_feedback._fork import renew_in_child
 from otel_feedback.exceptions import ConfigurationError
+from otel_feedback.outbox._encode import encode
 from otel_feedback.outbox._otlp import USER_AGENT, OtlpOptions
 from otel_feedback.outbox._transport import DELIVERED, Fate, Outcome
 
@@ -53,7 +53,7 @@ class HttpTransport:
     def send(self, spans: Sequence[ReadableSpan]) -> Outcome:
         """See ``Transport.send``."""
         try:
-            body = encode_spans(spans).SerializeToString()
+            body = encode(spans).SerializeToString()
         except Exception as error:
             return Outcome(Fate.REJECTED, f"can't be encoded ({type(error).__name__})")
         try:

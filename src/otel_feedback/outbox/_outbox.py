@@ -181,7 +181,7 @@ class Outbox:
         Python runs one thread at a time, and what is on the disk can wait: 0 while nothing comes in.
         """
         crowd = self._committer.crowd()
-        return 4.0 if crowd >= CROWD else float(crowd > 0)
+        return 4.0 if crowd >= CROWD else 2.0 * (crowd > 0)
 
     def wait(self, seconds: float) -> None:
         """Return when something may be new, or the time has passed."""

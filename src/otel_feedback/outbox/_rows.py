@@ -57,9 +57,13 @@ class Counts:
     why: Mapping[str, int]
 
 
+def own_ids(carrier: Carrier) -> tuple[int, int]:
+    """Make trace and span id of a carrier's own span."""
+    return carrier.trace_id if carrier.same_trace else _ids.generate_trace_id(), _ids.generate_span_id()
+
+
 def pack(carrier: Carrier) -> str:
     """Write a carrier down, in ASCII, with the ids of its own span."""
-    trace_id = carrier.trace_id if carrier.same_trace else _ids.generate_trace_id()
     return _encode(
         (
             carrier.name,
@@ -70,8 +74,7 @@ def pack(carrier: Carrier) -> str:
             carrier.same_trace,
             carrier.attributes,
             carrier.events,
-            trace_id,
-            _ids.generate_span_id(),
+            *own_ids(carrier),
         )
     )
 

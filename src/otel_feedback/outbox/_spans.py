@@ -25,18 +25,16 @@ def spans_of(rows: Sequence[Row]) -> list[ReadableSpan]:
         if resource is None:
             resource = Resource(row.resource)
             resources.append(resource)
-        spans.append(_span(row, resource))
+        spans.append(span_of(row.carrier, (row.trace_id, row.span_id), resource))
     return spans
 
 
-def _span(row: Row, resource: Resource) -> ReadableSpan:
-    carrier = row.carrier
+def span_of(carrier: Carrier, ids: tuple[int, int], resource: Resource) -> ReadableSpan:
+    """Return the span of one carrier; ``ids`` are its own trace and span id."""
     target = _target(carrier)
     return ReadableSpan(
         name=carrier.name,
-        context=trace.SpanContext(
-            row.trace_id, row.span_id, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED)
-        ),
+        context=trace.SpanContext(*ids, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED)),
         parent=target if carrier.same_trace else None,
         resource=resource,
         attributes=carrier.attributes,

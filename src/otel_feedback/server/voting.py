@@ -1,6 +1,5 @@
 """Capture on the store: a vote becomes the same span that a service would send, and is durable when it is answered."""
 
-import secrets
 import threading
 import time
 import weakref
@@ -8,9 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.sdk.resources import Resource
 
 from otel_feedback import _runtime, semconv
 from otel_feedback._carrier import Carrier
@@ -21,17 +18,15 @@ from otel_feedback._version import VERSION
 from otel_feedback._votes import Ballot, Transition, Vote, digest, transition_of
 from otel_feedback.exceptions import DeliveryError, StoreError
 from otel_feedback.intake import FeedbackRow, read_traces
-from otel_feedback.intake._values import key_values
+from otel_feedback.outbox._encode import encode
+from otel_feedback.outbox._rows import own_ids
+from otel_feedback.outbox._spans import span_of
 from otel_feedback.server.seals import Seals
 from otel_feedback.store import Store
 from otel_feedback.store._settle import settle_votes
 
-_SERVICE: Final = "otel-feedback"
-"""``service.name`` of what this process itself sends."""
-
-_LOCAL: Final = 0x100
-_REMOTE: Final = 0x300
-"""Flags of OTLP that say whether a parent, or a link's span, is another process's; the SDK sends no others."""
+_RESOURCE: Final = Resource({"service.name": "otel-feedback", "service.version": VERSION})
+"""Of what this process itself sends."""
 
 
 def make_recorder(store: Store, *, seals: Seals, keep_content: bool) -> Recorder:
@@ -143,38 +138,4 @@ class StoreVoteBook:
 
 def request_of(carrier: Carrier) -> ExportTraceServiceRequest:
     """Write a carrier as the request that exports it: the same span that ``SpanDelivery`` sends."""
-    target = carrier.trace_id.to_bytes(16, "big"), carrier.span_id.to_bytes(8, "big")
-    span = Span(
-        trace_id=target[0] if carrier.same_trace else _new_id(16),
-        span_id=_new_id(8),
-        parent_span_id=target[1] if carrier.same_trace else b"",
-        flags=_REMOTE if carrier.same_trace else _LOCAL,
-        name=carrier.name,
-        kind=Span.SPAN_KIND_INTERNAL,
-        start_time_unix_nano=carrier.time_ns,
-        end_time_unix_nano=carrier.end_ns,
-        attributes=key_values(carrier.attributes),
-        events=[
-            Span.Event(time_unix_nano=carrier.time_ns, name=name, attributes=key_values(attributes))
-            for name, attributes in carrier.events
-        ],
-        links=[Span.Link(trace_id=target[0], span_id=target[1], flags=_REMOTE)],
-    )
-    return ExportTraceServiceRequest(
-        resource_spans=[
-            ResourceSpans(
-                resource=Resource(attributes=key_values({"service.name": _SERVICE, "service.version": VERSION})),
-                scope_spans=[
-                    ScopeSpans(
-                        scope=InstrumentationScope(name=semconv.SCOPE, version=VERSION),
-                        spans=[span],
-                        schema_url=semconv.SCHEMA_URL,
-                    )
-                ],
-            )
-        ]
-    )
-
-
-def _new_id(size: int) -> bytes:
-    return secrets.token_bytes(size - 1) + bytes([secrets.randbelow(255) + 1])  # never all zero
+    return encode([span_of(carrier, own_ids(carrier), _RESOURCE)])
