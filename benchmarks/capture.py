@@ -6,6 +6,7 @@ Both are processes of their own, asked in turns over many connections; ``python 
 import asyncio
 import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,17 @@ class _Sink(asyncio.Protocol):
             self._buffer = rest[length:]
             assert isinstance(self._transport, asyncio.Transport)
             self._transport.write(_OK)
+
+
+async def _sent(outbox: Path) -> None:
+    """Wait until nothing waits any more: latency is that of a steady state."""
+    await asyncio.to_thread(_wait_until_sent, outbox)
+
+
+def _wait_until_sent(outbox: Path) -> None:
+    with contextlib.closing(sqlite3.connect(outbox)) as connection:
+        while connection.execute("SELECT depth FROM totals").fetchone()[0]:
+            time.sleep(0.2)
 
 
 def _request(handle: str) -> bytes:
@@ -263,6 +275,7 @@ def compare(folder: Path) -> Capture:
                 if turn:  # the first warms up
                     bare.append(pair[0])
                     ours.append(pair[1])
+            await _sent(folder / "outbox.db")
             rate = SHARE * median(turn.rate for turn in ours)
             paced = await _paced(port, [next(source) for _ in range(int(rate * SECONDS) + 1)], rate)
         sink.close()
