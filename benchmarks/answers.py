@@ -7,11 +7,11 @@ import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_feedback import semconv
-from otel_feedback.intake._values import key_values
+from otel_feedback.outbox._encode import fill
 
 SPANS: Final = 8
 """Of one trace."""
@@ -32,6 +32,13 @@ _QUERY_TYPES: Final = ("how-to", "lookup", "compare", "trouble")
 _PROVIDER: Final = "openai"
 
 Value = str | bool | int | float
+
+
+def key_values(attributes: Mapping[str, object]) -> list[KeyValue]:
+    """Return attributes as OTLP has them."""
+    written = KeyValueList()
+    fill(written.values, attributes)
+    return list(written.values)
 
 
 class Marked(NamedTuple):

@@ -33,7 +33,7 @@ def encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
             resource = span.resource
             group = request.resource_spans.add()
             group.resource.SetInParent()
-            _fill(group.resource.attributes, resource.attributes)
+            fill(group.resource.attributes, resource.attributes)
             scope = group.scope_spans.add()
             if span.instrumentation_scope is not None:
                 scope.scope.name = span.instrumentation_scope.name
@@ -57,12 +57,12 @@ def _fill_span(message: Span, span: ReadableSpan) -> None:
     message.start_time_unix_nano = span.start_time or 0
     message.end_time_unix_nano = span.end_time or 0
     message.status.SetInParent()
-    _fill(message.attributes, span.attributes or {})
+    fill(message.attributes, span.attributes or {})
     for event in span.events:
         written = message.events.add()
         written.name = event.name
         written.time_unix_nano = event.timestamp
-        _fill(written.attributes, event.attributes or {})
+        fill(written.attributes, event.attributes or {})
     for link in span.links:
         target = message.links.add()
         target.trace_id = link.context.trace_id.to_bytes(16, "big")
@@ -70,7 +70,7 @@ def _fill_span(message: Span, span: ReadableSpan) -> None:
         target.flags = _REMOTE if link.context.is_remote else _LOCAL
 
 
-def _fill(messages: Any, attributes: Mapping[str, Any]) -> None:
+def fill(messages: Any, attributes: Mapping[str, Any]) -> None:
     """Add attributes to a message's: texts, numbers, truth values and tuples of these."""
     for name, value in attributes.items():
         message = messages.add()
