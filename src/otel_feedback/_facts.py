@@ -113,6 +113,8 @@ class FactSheet:
     """Its trace and span id, for longer than it is needed itself."""
     handed = False
     """Whether a handle was made: from then on it can be judged."""
+    unwatched = False
+    """Whether who asked doesn't want to be watched: nothing is derived from what they do."""
     failed = False
     """Whether it came to nothing before anybody could judge it."""
     route: Callable[[], str | None] | str | None = None

@@ -205,7 +205,8 @@ def closed(sheet: FactSheet, *, answered: bool = True) -> None:
 @_guard.guarded()
 def left(sheet: FactSheet) -> None:
     """Say that who read an answer has gone before its end."""
-    if ABANDON in _runtime.settings().derive and sheet.is_interaction and _runtime.codec_at_hand() is not None:
+    wanted = ABANDON in _runtime.settings().derive and not _is_unwatched(sheet)
+    if wanted and sheet.is_interaction and _runtime.codec_at_hand() is not None:
         follower = _follower()
         follower.put(partial(follower.left, sheet))
 
@@ -242,6 +243,8 @@ def _consider(sheet: FactSheet) -> None:
     )
     if conversation is None or not sheet.is_interaction or not _runtime.settings().derive or not sheet.context.is_valid:
         return
+    if _is_unwatched(sheet):
+        return
     if sheet.question is None and sheet.open:
         return  # it may come to be known
     codec = _runtime.codec_at_hand()
@@ -250,6 +253,10 @@ def _consider(sheet: FactSheet) -> None:
     question, sheet.question, sheet.followed = sheet.question, None, True
     follower = _follower()
     follower.put(partial(follower.asked, sheet, (conversation, sheet.by_caller.get(semconv.USER_HASH)), question))
+
+
+def _is_unwatched(sheet: FactSheet) -> bool:
+    return (sheet.request or sheet).unwatched
 
 
 # --- In the thread -------------------------------------------------------------------------------------------------

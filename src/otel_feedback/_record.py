@@ -21,7 +21,7 @@ from otel_feedback._handle import Handle, HandleCodec
 from otel_feedback._settings import Settings
 from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Signal, SignalTable
 from otel_feedback._votes import Ballot, MemoryVoteBook, Transition, VoteBook, VoteKey
-from otel_feedback.exceptions import ConfigurationError, InvalidFeedbackError, OtelFeedbackError
+from otel_feedback.exceptions import ConfigurationError, InvalidFeedbackError, OtelFeedbackError, VoteConflictError
 
 Facts = Callable[[int, int], Mapping[str, str] | None]
 
@@ -399,6 +399,8 @@ def _record_found(found: Found) -> None:
             confidence=found.confidence,
             source=semconv.SOURCE_DERIVED,
         )
+    except VoteConflictError:
+        return  # the page's widget has told the same, with its nonce
     except OtelFeedbackError as error:
         _rejected(None, error)
 

@@ -122,4 +122,5 @@ def pipeline_health(loop: Loop) -> tuple[float, ...]:
 
 def test_nothing_is_counted_afterwards(loop: Loop) -> None:
     """What came late would have come by now: each case's numbers are still those of its own test."""
+    assert loop.wanted, "it stands on the cases before it"
     assert {template: loop.counted(template) for template in loop.wanted} == loop.wanted

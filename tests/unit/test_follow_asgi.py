@@ -141,3 +141,20 @@ def test_a_setting_switches_it_off():
 
         run(main())
         assert abandoned(seen) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "heard"),
+    [([(b"sec-gpc", b"1")], 0), ([(b"dnt", b"1")], 0), ([(b"sec-gpc", b"0"), (b"dnt", b"0")], 1)],
+    ids=["gpc", "dnt", "neither"],
+)
+def test_who_does_not_want_to_be_watched_is_not(seen, tracer, headers, heard):
+    """Global Privacy Control and Do Not Track hold for what a service finds by itself."""
+
+    async def main():
+        client = Client(2)
+        asked = {**scope(), "headers": [*scope()["headers"], *headers]}
+        await instrumented(streaming(tracer, listens=True), seen.provider)(asked, client.receive, client.send)
+
+    run(main())
+    assert len(abandoned(seen)) == heard

@@ -75,6 +75,21 @@ def test_a_new_file_begins_when_all_is_sent(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records if "was removed or replaced" in record.getMessage()]
 
 
+def test_a_file_that_was_made_smaller_is_used_on_when_all_is_sent(tmp_path):
+    """VACUUM cuts the file, and nothing of what waits with it: one feedback is refused, the next is taken."""
+    with outbox_at(tmp_path) as outbox:
+        for number in range(200):
+            vote(outbox, str(number), interaction=number + 1, text="x" * 2_000)
+        take_all(outbox)
+        with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as other:
+            other.execute("VACUUM")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with pytest.raises(DeliveryError):
+            vote(outbox, "b", "negative")
+        assert vote(outbox, "b", "negative").revises == "0"
+        assert names(outbox) == ["b"]
+
+
 def test_what_was_sent_from_an_old_file_says_nothing_of_a_new_one(tmp_path):
     """Numbers of two files are never alike, so that none of the new file's feedback is taken for delivered."""
     with outbox_at(tmp_path) as outbox:

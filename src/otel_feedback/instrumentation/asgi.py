@@ -7,7 +7,7 @@ of its body, at most ``Settings.stream_wait_ms``; the body is never delayed by m
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -24,6 +24,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _SERVING: Final = "otel_feedback"
 """Key in the scope: the sheet that an outer one of these middlewares serves already."""
 
+_PRIVACY: Final = (b"sec-gpc", b"dnt")
 _MAX_ROUTES: Final = 1000
 _LAST_WORDS: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 _LAST_SECONDS: Final = 3.0
@@ -56,6 +57,7 @@ class FeedbackMiddleware:
             await self.app(scope, receive, send)
             return
         scope[_SERVING] = sheet
+        sheet.unwatched = _wants_privacy(scope.get("headers", ()))
         response = _Response(sheet, scope.get("method", ""), send)
         token = otel_context.attach(_ledger.with_sheet(sheet))
         try:
@@ -71,6 +73,12 @@ class FeedbackMiddleware:
         finally:
             response.finish()
             otel_context.detach(token)
+
+
+@_guard.guarded(default=False)
+def _wants_privacy(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Say whether a browser sends Global Privacy Control or Do Not Track: then nothing is derived, as in the widget."""
+    return any(name in _PRIVACY and value == b"1" for name, value in headers)
 
 
 def _sending_feedback_first(send: Send) -> Send:

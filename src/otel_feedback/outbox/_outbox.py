@@ -207,7 +207,7 @@ class Outbox:
         """Open the file; where it isn't the one that another connection has open, that one is to follow."""
         connection = open_database(self.path)
         try:
-            _queue.size(connection)  # from now on there is the log, too
+            depth, _ = _queue.size(connection)  # from now on there is the log, too
             place = Place(self.path)
         except BaseException:
             connection.close()
@@ -217,6 +217,8 @@ class Outbox:
                 self._era += 1
                 warn_once("outbox-replaced", "otel-feedback: %s", REPLACED)
             self._place = place
+        elif not depth:
+            self._place = place  # it may have been made smaller, as VACUUM does; nothing in it can have been lost
         return connection
 
     def _begin(self, connection: sqlite3.Connection) -> "_Session":
