@@ -19,7 +19,7 @@ from benchmarks.measure import Comparison, compare
 from benchmarks.spans import ANSWER, QUESTION, NullExporter, providers
 from otel_feedback import _runtime, semconv
 from otel_feedback._carrier import Carrier, SpanDelivery
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback.instrumentation import _templates
 
 _REPLY = {

@@ -21,7 +21,7 @@ from benchmarks.answers import POOL, SPANS, TIME, Marked, Service, Trace, Words,
 from otel_feedback import semconv
 from otel_feedback._carrier import SpanDelivery
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 
 BATCH: Final = 512

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 
 from otel_feedback._carrier import Carrier
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
 from soak.bodies import Sent

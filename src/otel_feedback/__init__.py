@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_feedback._interaction import interaction
 from otel_feedback._prompts import PromptTemplate
-from otel_feedback._record import Receipt, record, replace_signals
+from otel_feedback._record import record, replace_signals
+from otel_feedback._recorder import Receipt
 from otel_feedback._runtime import configure
 from otel_feedback._settings import Settings
 from otel_feedback._signals import Correction

@@ -28,7 +28,8 @@ from otel_feedback import _follow, _guard, _ledger, _runtime
 from otel_feedback._carrier import Carrier, SpanDelivery
 from otel_feedback._handle import HandleCodec, Keyring
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
-from otel_feedback._record import Recorder, recorder_in_use
+from otel_feedback._record import recorder_in_use
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 
 START: Final = 1_800_000_000

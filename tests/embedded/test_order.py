@@ -19,7 +19,7 @@ from tests.embedded.wire import post_signal
 from otel_feedback import semconv
 from otel_feedback._carrier import SpanDelivery
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 
 SHUFFLES = 16

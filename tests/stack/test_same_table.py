@@ -26,7 +26,7 @@ from stack.processes import Stack
 from otel_feedback import PromptTemplate, Settings, configure, interaction
 from otel_feedback._carrier import SpanDelivery
 from otel_feedback._processor import FeedbackSpanProcessor, KeepForFeedback
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._runtime import codec, reset, settings
 from otel_feedback.testing import TEST_KEYS
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_feedback import semconv
 from otel_feedback._carrier import SpanDelivery
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.exceptions import DeliveryError
 from otel_feedback.testing import START, TEST_KEYS, SequentialIds, plain

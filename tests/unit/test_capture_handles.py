@@ -22,7 +22,7 @@ from tests.unit.handle_vectors import (
 )
 
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
 

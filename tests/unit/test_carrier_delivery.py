@@ -49,7 +49,7 @@ def make():
 VOTES = """
 import os, signal, sys
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.testing import TEST_KEYS
 

@@ -16,7 +16,8 @@ from tests.unit.spans_of_a_host import Host, lenient
 
 from otel_feedback import _follow, _runtime, interaction, record, replace_signals, semconv
 from otel_feedback._follow import Follower
-from otel_feedback._record import Recorder, recorder_in_use
+from otel_feedback._record import recorder_in_use
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.exceptions import DeliveryError
 from otel_feedback.signals import DEFAULT_SIGNALS, Signal

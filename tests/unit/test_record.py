@@ -12,7 +12,8 @@ from tests.unit.feedback_parts import BAD_HANDLES, SPAN, TRACE, Outbox, Parts
 from otel_feedback import _guard, _record, _runtime, semconv
 from otel_feedback._feedback import MAX_COMMENT, MAX_CORRECTION
 from otel_feedback._limits import clean_text
-from otel_feedback._record import Receipt, Recorder, default_recorder, record, recorder_in_use
+from otel_feedback._record import default_recorder, record, recorder_in_use
+from otel_feedback._recorder import Receipt, Recorder
 from otel_feedback._settings import Settings
 from otel_feedback._signals import DEFAULT_SIGNALS, Correction, Scale, Signal
 from otel_feedback.exceptions import InvalidFeedbackError, InvalidHandleError

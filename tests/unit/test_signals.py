@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_feedback import _record, interaction, record, semconv, signals
+from otel_feedback import _recorder, interaction, record, semconv, signals
 from otel_feedback._signals import (
     DEFAULT_SIGNALS,
     RETRACTION,
@@ -228,7 +228,7 @@ def test_a_judgement_out_of_range_cannot_be_made(sentiment, score):
 
 def test_the_documented_example_of_replacing_works(monkeypatch):
     """The code in the document runs, and a vote on the new scale is recorded by it."""
-    monkeypatch.setattr(_record, "_table", [DEFAULT_SIGNALS])
+    monkeypatch.setattr(_recorder, "signals_in_use", [DEFAULT_SIGNALS])
     code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     exec(code[1], {})  # noqa: S102 - our own documentation
     with telemetry() as seen:

@@ -19,7 +19,7 @@ from tests.unit.server_parts import request, span
 from tests.unit.store_parts import ask, opened
 
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback.exceptions import InvalidHandleError, VoteConflictError
 from otel_feedback.intake import read_traces

@@ -19,7 +19,8 @@ from starlette.types import Lifespan, Receive, Scope, Send
 
 from otel_feedback import _runtime, semconv
 from otel_feedback._guard import failed, warn_once
-from otel_feedback._record import Prepared, Receipt, Recorder, default_recorder
+from otel_feedback._record import default_recorder
+from otel_feedback._recorder import Prepared, Receipt, Recorder
 from otel_feedback._votes import Transition, VoteBook
 from otel_feedback.capture.body import FeedbackBody, read_body, runs_asyncio
 from otel_feedback.capture.description import description_route

@@ -12,7 +12,7 @@ import typer
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
 from otel_feedback import _runtime, semconv
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings, outbox_path
 from otel_feedback._version import VERSION
 from otel_feedback.exceptions import ConfigurationError, MissingExtraError

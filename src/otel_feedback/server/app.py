@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback.capture.app import capture_app
 from otel_feedback.capture.limits import RateLimits
 from otel_feedback.capture.problems import Problem

@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_feedback import _runtime, semconv
 from otel_feedback._carrier import Carrier
 from otel_feedback._handle import HandleCodec, Keyring
-from otel_feedback._record import Recorder
+from otel_feedback._recorder import Recorder
 from otel_feedback._settings import Settings
 from otel_feedback._version import VERSION
 from otel_feedback._votes import Ballot, Transition, Vote, digest, transition_of
