@@ -46,12 +46,10 @@ class Prepared:
 
     Attributes:
         ballot: What the vote book needs.
-        kind: Of the signal.
         deliver: Makes the carrier and has it delivered; for the vote book to call.
     """
 
     ballot: Ballot
-    kind: str
     deliver: Callable[[Transition], None]
 
     def receipt(self, transition: Transition) -> Receipt:
@@ -225,7 +223,7 @@ class Recorder:
             nonce=_read_nonce(nonce),
             expires_at=target.expires_at,
         )
-        return Prepared(ballot, feedback.signal.kind, deliver)
+        return Prepared(ballot, deliver)
 
 
 def _read_nonce(value: object) -> str | None:

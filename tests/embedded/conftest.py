@@ -1,6 +1,8 @@
 """``otel-feedback up`` as a real process on free ports, started and ended by the test."""
 
 import contextlib
+import os
+import subprocess
 
 import pytest
 from benchmarks.process import Server
@@ -27,3 +29,19 @@ def server(servers):
     one = servers()
     one.start()
     return one
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 160 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI needs the right to mount a small disk: {mounted.stderr.decode().strip()}", pytrace=False)
+        pytest.skip("only root can mount a small disk; other tests limit the files instead")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -110,22 +110,6 @@ def door(made):
     return one
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 160 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI needs the right to mount a small disk: {mounted.stderr.decode().strip()}", pytrace=False)
-        pytest.skip("only root can mount a small disk; another test limits the file instead")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def fill(path, *, leave):
     """Write a file until only so many bytes of its disk are free."""
     with path.open("wb") as file, contextlib.suppress(OSError):

@@ -3,11 +3,9 @@
 import contextlib
 import os
 import resource
-import subprocess
 import time
 
 import grpc
-import pytest
 from benchmarks.load import Load
 from tests.embedded.wire import Channel, post_signal, vote
 
@@ -69,22 +67,6 @@ def refusal_is_clear(refusal):
     assert answer.headers["retry-after"]
     for text in (outcome.details, answer.body.decode(errors="replace")):
         assert "disk" in text
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 160 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI needs the right to mount a small disk: {mounted.stderr.decode().strip()}", pytrace=False)
-        pytest.skip("only root can mount a small disk; the next test limits the files instead")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def until_taken(filler, *, seconds=60):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.capture_http import client, problem, send
 from tests.unit.feedback_parts import BAD_HANDLES, SPAN, Outbox, Parts
 
-from otel_feedback import _votes, semconv
+from otel_feedback import semconv
 from otel_feedback._settings import Settings
 from otel_feedback.capture import capture_app
 from otel_feedback.capture.body import MAX_BODY
@@ -322,32 +322,6 @@ async def test_a_delivery_that_refuses_asks_the_sender_to_come_again(http, parts
     parts.delivery.full = False
     assert (await send(http, body)).status_code == 202
     assert [c.attributes[semconv.FEEDBACK_FIRST] for c in parts.delivery.carriers] == [True]
-
-
-async def test_a_vote_is_changed_with_the_nonce_that_it_was_given_with(http, parts):
-    """Another browser's change, or one without a nonce, is a conflict; a copy's confidence arrives."""
-    body = {"handle": parts.handle(), "signal": "thumbs", "value": "up", "nonce": "m" * 16}
-    assert (await send(http, body)).status_code == 202
-    for nonce in ({"nonce": "n" * 16}, {"nonce": None}):
-        detail = problem(await send(http, {**body, "value": "down", **nonce}), 409)
-        assert "another browser" in detail
-    assert (await send(http, {**body, "value": None})).status_code == 202
-    copied = {"handle": parts.handle(), "signal": "copy", "value": 0.5, "confidence": 0.25}
-    assert (await send(http, copied)).status_code == 202
-    sentiments = [carrier.attributes[semconv.FEEDBACK_SENTIMENT] for carrier in parts.delivery.carriers]
-    assert sentiments == ["positive", "retracted", "positive"]
-    assert parts.delivery.carriers[-1].attributes[semconv.FEEDBACK_CONFIDENCE] == 0.25
-    assert all("m" * 16 not in str(carrier) for carrier in parts.delivery.carriers)
-
-
-async def test_a_vote_that_is_changed_for_ever_is_left_as_it_is(http, parts, monkeypatch):
-    """Beyond the most changes of one vote: a conflict that says so."""
-    monkeypatch.setattr(_votes, "MAX_CHANGES", 2)
-    body = {"handle": parts.handle(), "signal": "thumbs"}
-    for value in ("up", "down", "up"):
-        assert (await send(http, {**body, "value": value})).status_code == 202
-    assert "too often" in problem(await send(http, {**body, "value": "down"}), 409)
-    assert (await send(http, {**body, "value": None})).status_code == 202
 
 
 async def test_a_failure_of_our_own_is_a_problem_too(parts, monkeypatch, caplog, guarded):

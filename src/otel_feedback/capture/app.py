@@ -153,7 +153,7 @@ class _Taking:
 
 
 def _prepare(recorder: Recorder, body: FeedbackBody) -> Prepared:
-    prepared = recorder.prepare(
+    return recorder.prepare(
         body.handle,
         body.signal,
         body.value,
@@ -165,11 +165,6 @@ def _prepare(recorder: Recorder, body: FeedbackBody) -> Prepared:
         nonce=body.nonce,
         source=semconv.SOURCE_CAPTURE,
     )
-    if body.confidence is not None and prepared.kind != semconv.IMPLICIT:
-        raise InvalidFeedbackError(
-            "confidence", "Only a signal that was derived from what a user did has a confidence."
-        )
-    return prepared
 
 
 async def _cast(votes: VoteBook, prepared: Prepared) -> Transition:
